@@ -1,0 +1,42 @@
+# Everything runs in .venv, set up from the pinned, hashed requirements the first time it is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo up test check format bench requirements clean
+.DEFAULT_GOAL := help
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
+
+$(STAMP): pyproject.toml requirements/dev.txt
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh requirements/install.sh
+	@touch $(STAMP)
+
+demo: $(STAMP) ## the main job on the sample of all five programmes, on servers of its own
+	@$(BIN)/voucher-ledger demo
+
+up: $(STAMP) ## all services on the embedded PostgreSQL and Valkey, until Ctrl-C
+	@$(BIN)/voucher-ledger up
+
+test: check ## the checks, then every test on a real PostgreSQL and a real Valkey
+	@$(BIN)/python -m pytest
+
+check: $(STAMP) ## ruff, mypy, import-linter, deptry
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry .
+
+format: $(STAMP) ## lay the code out
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+requirements: ## pin again what pyproject.toml asks for (needs uv on the PATH)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded -o requirements/run.txt pyproject.toml
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev -o requirements/dev.txt pyproject.toml
+
+clean: ## remove what was set up
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

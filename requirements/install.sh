@@ -1,0 +1,27 @@
+#!/bin/sh
+# Sets up $VENV from the pinned, hashed requirements. On Debian and Ubuntu `venv` is a package of its own:
+# root gets it installed, anyone else is told the one command that does.
+set -eu
+: "${PYTHON:=python3}" "${VENV:=.venv}"
+
+if ! command -v "$PYTHON" >/dev/null 2>&1; then
+    echo "No $PYTHON here: install Python 3.11 or newer, or name one with  make PYTHON=/path/to/python3" >&2
+    exit 1
+fi
+if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "$PYTHON is $("$PYTHON" -V 2>&1), and Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" >&2
+    exit 1
+fi
+if ! "$PYTHON" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null
+    else
+        echo "Python's venv module is missing. Once:  sudo apt-get install -y python3-venv" >&2
+        exit 1
+    fi
+fi
+
+[ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
+echo "Installing the pinned requirements into $VENV ..."
+"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

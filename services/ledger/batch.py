@@ -1,0 +1,143 @@
+"""One batch being decided: events in, rows, leaves and outcomes out. Pure; the transaction around it is ``append``'s."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from schemas.codes import DeadLetterReason
+from schemas.decoding import decode
+from schemas.events import VoucherIssued
+from schemas.policy import Policy
+from services.ledger import chain
+from services.ledger.book import Book, Voucher
+from services.ledger.decide import decide
+from services.ledger.entry import Decision, Inbound, Parked
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The event is an entry now, accepted or refused."""
+
+    position: int
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The same event was taken in before: nothing new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A redemption whose voucher is not known yet: it was parked, and will be decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The event can be no entry of this ledger: a dead letter, with its reason."""
+
+    reason: DeadLetterReason
+    detail: str
+
+
+Outcome = Decided | Duplicate | Waiting | Rejected
+
+
+@dataclass(slots=True)
+class Batch:
+    """The batch so far. ``known`` has the bytes of the events taken in before, ``waiting`` the redemptions parked before."""
+
+    programme: str
+    policy: Policy
+    book: Book
+    recorded_at: datetime
+    known: dict[bytes, bytes]
+    waiting: dict[str, list[Inbound]]
+    rows: list[bytes] = field(default_factory=list)
+    leaves: list[bytes] = field(default_factory=list)
+    parked: dict[bytes, Inbound] = field(default_factory=dict)
+    unparked: list[bytes] = field(default_factory=list)
+    first: int = 0
+    _programme_bytes: bytes = b""
+    _recorded_bytes: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.first = self.book.position + 1
+        self._programme_bytes = chain.encoded_programme(self.programme)
+        self._recorded_bytes = chain.encoded_moment(self.recorded_at)
+
+    def take(self, inbound: Inbound) -> Outcome:
+        """Decide one event, and then the redemptions that waited for the voucher it issued."""
+        before = self.known.get(inbound.key)
+        if before is not None:
+            if before == inbound.raw or same_event(before, inbound):
+                return Duplicate()
+            detail = f"source {inbound.event.source} used id {inbound.event.id!r} before, for another event"
+            return Rejected(DeadLetterReason.ID_REUSED_WITH_OTHER_CONTENT, detail)
+        self.known[inbound.key] = inbound.raw
+        decision = decide(self.book, self.policy, inbound, self.recorded_at)
+        if isinstance(decision, Parked):
+            self.parked[inbound.key] = inbound
+            self.waiting.setdefault(decision.voucher_id, []).append(inbound)
+            return Waiting()
+        position = self._append(inbound, decision)
+        if decision.accepted and decision.kind == "issued" and decision.voucher_id in self.waiting:
+            for redemption in self.waiting.pop(decision.voucher_id):
+                self.end_wait(redemption)
+        return Decided(position, decision)
+
+    def end_wait(self, redemption: Inbound) -> None:
+        """Decide a redemption that was parked: its voucher has come, or its wait is over."""
+        decision = decide(self.book, self.policy, redemption, self.recorded_at, waited=True)
+        if isinstance(decision, Parked):
+            raise AssertionError("a redemption whose wait is over is decided")  # noqa: TRY004  not a caller's mistake
+        if self.parked.pop(redemption.key, None) is None:
+            self.unparked.append(redemption.key)
+        self._append(redemption, decision)
+
+    def _append(self, inbound: Inbound, decision: Decision) -> int:
+        book = self.book
+        position = book.position + 1
+        encoded = chain.encode(
+            self._programme_bytes, position, self._recorded_bytes, inbound.key, decision, inbound.raw
+        )  # fmt: skip
+        leaf = chain.leaf_of(encoded)
+        self.leaves.append(leaf)
+        self.rows.append(chain.copy_row(encoded, leaf))
+        if decision.accepted:
+            book.apply(decision, self.policy.budget_period_of(decision.period), _voucher_of(inbound, decision))
+        book.position = position
+        return position
+
+    def issued(self) -> str:
+        """Return what was issued of the budget so far, as a block keeps it."""
+        return issued_text(self.book.issued_by_period)
+
+
+def issued_text(issued_by_period: Mapping[str, int]) -> str:
+    """Return issued figures (fen by period) as JSON with sorted keys."""
+    return json.dumps(issued_by_period, sort_keys=True, separators=(",", ":"))
+
+
+def _voucher_of(inbound: Inbound, decision: Decision) -> Voucher | None:
+    event = inbound.event
+    if not isinstance(event, VoucherIssued) or decision.granted is None:
+        return None
+    return Voucher(
+        kind=event.data.kind, enterprise=event.data.enterprise.uscc, provider=event.data.contract.provider,
+        valid_until=decision.valid_until, remaining=decision.granted,
+    )  # fmt: skip
+
+
+def same_event(before: bytes, inbound: Inbound) -> bool:
+    """Whether the bytes say the same event in all that the ledger reads of it: spacing, order and extras aside."""
+    return decode(before) == inbound.event
+
+
+def by_voucher(redemptions: Iterable[Inbound]) -> dict[str, list[Inbound]]:
+    """Return redemptions in their order, by the voucher they wait for."""
+    waiting: dict[str, list[Inbound]] = {}
+    for redemption in redemptions:
+        waiting.setdefault(str(redemption.event.data.voucher_id), []).append(redemption)  # type: ignore[union-attr]  # only redemptions wait
+    return waiting

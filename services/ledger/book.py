@@ -1,0 +1,110 @@
+"""The book: what the decisions need to know of one programme, as of a position. It is the fold of the entries.
+
+It holds the programme's own figures whole, and of vouchers, quotas and payables only what was asked for lately. Bringing in
+what it does not hold is the loader's work, not its own: a question about something not loaded is a mistake, and raises.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+
+from schemas.events import Kind
+from services.ledger.entry import Decision
+
+
+@dataclass(slots=True)
+class Voucher:
+    """An issued voucher; ``remaining`` in fen."""
+
+    kind: Kind
+    enterprise: str
+    provider: str
+    valid_until: date | None
+    remaining: int
+
+
+@dataclass(slots=True)
+class Book:
+    """A programme's figures after ``position``, in fen. A voucher held as None is known not to exist."""
+
+    position: int = 0
+    block_hash: bytes = b""
+    issued_by_period: dict[str, int] = field(default_factory=dict)
+    closures: set[tuple[str | None, str]] = field(default_factory=set)
+    vouchers: dict[str, Voucher | None] = field(default_factory=dict)
+    quotas: dict[tuple[str, str], int] = field(default_factory=dict)
+    payables: dict[str, int] = field(default_factory=dict)
+    claims: set[bytes] = field(default_factory=set)
+
+    def voucher(self, voucher_id: str) -> Voucher | None:
+        """Return the voucher, None if none was issued by this id. Raises KeyError when it was not loaded."""
+        return self.vouchers[voucher_id]
+
+    def quota_used(self, enterprise: str, period: str) -> int:
+        """Return what was issued to the enterprise in the period, in fen. Raises KeyError when it was not loaded."""
+        return self.quotas[enterprise, period]
+
+    def payable(self, provider: str) -> int:
+        """Return what the provider redeemed in all, in fen. Raises KeyError when it was not loaded."""
+        return self.payables[provider]
+
+    def issued(self, budget_period: str) -> int:
+        """Return what was issued of the budget in all, in fen."""
+        return self.issued_by_period.get(budget_period, 0)
+
+    def is_claimed(self, claim: bytes) -> bool:
+        """Whether an accepted entry used the contract or the redemption number up; of those that were loaded."""
+        return claim in self.claims
+
+    def is_closed(self, enterprise: str, period: str) -> bool:
+        """Whether the quota was closed: for the enterprise or for all, in the period or for the whole programme."""
+        if not self.closures:
+            return False
+        return any((who, when) in self.closures for who in (enterprise, None) for when in (period, "programme"))
+
+    def apply(self, decision: Decision, budget_period: str, voucher: Voucher | None = None) -> None:
+        """Take an accepted entry in; ``voucher`` is what an issue makes (None: to be loaded when it is asked for)."""
+        match decision.kind:
+            case "redeemed":
+                known = self.vouchers.get(_named(decision.voucher_id))
+                if known is not None:
+                    known.remaining = _figure(decision.voucher_remaining)
+                self.payables[_named(decision.provider)] = _figure(decision.payable)
+            case "issued":
+                if voucher is None:
+                    self.vouchers.pop(_named(decision.voucher_id), None)
+                else:
+                    self.vouchers[_named(decision.voucher_id)] = voucher
+                self.quotas[_named(decision.enterprise), decision.period] = _figure(decision.quota_used)
+                self.issued_by_period[budget_period] = self.issued(budget_period) + _figure(decision.granted)
+            case _:
+                self.closures.add((decision.enterprise, decision.period))
+        if decision.claim is not None:
+            self.claims.add(decision.claim)
+
+    def forget(self, vouchers_max: int, quotas_max: int) -> None:
+        """Let go of what was brought in first, once there is more than the limits; claims serve one batch only."""
+        self.claims.clear()
+        _trim(self.vouchers, vouchers_max)
+        _trim(self.quotas, quotas_max)
+
+
+def _trim(held: dict[str, Voucher | None] | dict[tuple[str, str], int], limit: int) -> None:
+    if len(held) <= limit:
+        return
+    # Some at once, so that a full book is not trimmed again with every batch.
+    oldest: Iterable[object] = list(held)[: len(held) - limit + limit // 10]
+    for key in oldest:
+        del held[key]  # type: ignore[arg-type]  # keys of this very dict
+
+
+def _named(name: str | None) -> str:
+    if name is None:
+        raise AssertionError("an accepted entry names what it is about")
+    return name
+
+
+def _figure(fen: int | None) -> int:
+    if fen is None:
+        raise AssertionError("an accepted entry carries its running figures")
+    return fen

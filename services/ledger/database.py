@@ -1,0 +1,64 @@
+"""Connections to PostgreSQL: how the services connect, and which failures pass by themselves."""
+
+import asyncio
+from typing import Final, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+"""A connection, of a pool or on its own."""
+
+SERVICE_ROLE: Final = "voucher_ledger_service"
+"""What every service acts as: it may read and append, and change nothing that was written."""
+
+CONNECT_TIMEOUT_SECONDS: Final = 10
+COMMAND_TIMEOUT_SECONDS: Final = 60
+_TRANSACTION_TIMEOUT_SINCE: Final = 17
+
+_SETTINGS: Final = {
+    "role": SERVICE_ROLE,
+    "application_name": "voucher-ledger",
+    "timezone": "UTC",
+    # Every query of the service has its index; a plan made while a table was small must not outlive that.
+    "enable_seqscan": "off",
+    "jit": "off",
+    # A stopped process that holds a programme's head is cut off, so that another can go on.
+    "idle_in_transaction_session_timeout": "15s",
+    "synchronous_commit": "on",
+}
+
+TRANSIENT: Final = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ObjectInUseError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.PostgresIOError,
+)
+"""Failures that pass without anyone changing the event: hold, back off, try again. Nothing else is tried again."""
+
+
+async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    if connection.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
+        await connection.execute("SET transaction_timeout = '60s'")
+
+
+async def connect(database_url: str, *, connections_max: int = 8) -> "asyncpg.Pool[asyncpg.Record]":
+    """Open a pool of the service's connections. Raises one of TRANSIENT, or asyncpg.PostgresError when it may not connect."""
+    return await asyncpg.create_pool(
+        database_url,
+        min_size=1,
+        max_size=connections_max,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        command_timeout=COMMAND_TIMEOUT_SECONDS,
+        server_settings=_SETTINGS,
+        init=_prepare,
+    )

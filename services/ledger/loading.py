@@ -1,0 +1,141 @@
+"""Bringing a book up to date for a batch: what was appended since its position, and what the batch asks for that it lacks.
+
+All of it is read under the lock on the programme's head, so that what was read is what is decided by. A query a kind of figure,
+whatever the size of the batch.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from schemas.decoding import decode
+from schemas.events import ISSUED, QuotaExhausted, VoucherIssued, VoucherRedeemed
+from schemas.policy import Policy
+from services.ledger.book import Book, Voucher
+from services.ledger.database import Connection
+from services.ledger.entry import Decision, Inbound
+
+CATCH_UP_MAX: Final = 20_000
+"""A book further behind than this is begun anew, which is cheaper than reading what it missed."""
+
+_ISSUED = "SELECT issued FROM block WHERE programme = $1 AND last = $2"
+_CLOSURES = "SELECT enterprise, period FROM entry WHERE programme = $1 AND kind = 'exhausted' AND accepted"
+_SINCE = """
+SELECT kind, voucher_id, enterprise, provider, period, granted, voucher_remaining, quota_used, payable
+FROM entry WHERE programme = $1 AND position > $2 AND position <= $3 AND accepted ORDER BY position"""
+_KNOWN = """
+SELECT key, event FROM entry WHERE programme = $1 AND key = ANY($2::bytea[])
+UNION ALL SELECT key, event FROM parked WHERE programme = $1 AND key = ANY($2::bytea[])"""
+_CLAIMS = "SELECT claim FROM entry WHERE programme = $1 AND claim = ANY($2::bytea[])"
+_VOUCHERS = """
+SELECT issue.voucher_id, issue.event, issue.enterprise, issue.provider, issue.valid_until,
+       coalesce(use.voucher_remaining, issue.granted) AS remaining
+FROM unnest($2::text[]) AS wanted (voucher_id)
+JOIN entry AS issue
+  ON issue.programme = $1 AND issue.voucher_id = wanted.voucher_id AND issue.kind = 'issued' AND issue.accepted
+LEFT JOIN LATERAL (
+  SELECT voucher_remaining FROM entry AS newest
+  WHERE newest.programme = $1 AND newest.voucher_id = wanted.voucher_id AND newest.kind = 'redeemed' AND newest.accepted
+  ORDER BY newest.position DESC LIMIT 1) AS use ON true"""
+_QUOTAS = """
+SELECT wanted.enterprise, wanted.period, newest.quota_used
+FROM unnest($2::text[], $3::text[]) AS wanted (enterprise, period)
+CROSS JOIN LATERAL (
+  SELECT quota_used FROM entry
+  WHERE programme = $1 AND enterprise = wanted.enterprise AND period = wanted.period AND kind = 'issued' AND accepted
+  ORDER BY position DESC LIMIT 1) AS newest"""
+_PAYABLES = """
+SELECT wanted.provider, newest.payable
+FROM unnest($2::text[]) AS wanted (provider)
+CROSS JOIN LATERAL (
+  SELECT payable FROM entry
+  WHERE programme = $1 AND provider = wanted.provider AND kind = 'redeemed' AND accepted
+  ORDER BY position DESC LIMIT 1) AS newest"""
+
+
+async def begin(connection: Connection, programme: str, position: int) -> Book:
+    """Return a new book of the programme as of a position that ends a block (0 before the first)."""
+    book = Book(position=position)
+    if position:
+        issued = await connection.fetchval(_ISSUED, programme, position)
+        book.issued_by_period.update(json.loads(issued))
+        book.closures.update((row["enterprise"], row["period"]) for row in await connection.fetch(_CLOSURES, programme))
+    return book
+
+
+async def catch_up(connection: Connection, programme: str, book: Book, position: int, policy: Policy) -> None:
+    """Take in what others appended after the book's position."""
+    if book.position == position:
+        return
+    for row in await connection.fetch(_SINCE, programme, book.position, position):
+        decision = Decision(
+            kind=row["kind"], period=row["period"], voucher_id=row["voucher_id"], enterprise=row["enterprise"],
+            provider=row["provider"], granted=row["granted"], voucher_remaining=row["voucher_remaining"],
+            quota_used=row["quota_used"], payable=row["payable"],
+        )  # fmt: skip
+        book.apply(decision, policy.budget_period_of(decision.period))
+    book.position = position
+
+
+async def known_events(connection: Connection, programme: str, events: Sequence[Inbound]) -> dict[bytes, bytes]:
+    """Return, of the events that the ledger has or that wait beside it, the bytes they came in, by key."""
+    rows = await connection.fetch(_KNOWN, programme, [event.key for event in events])
+    return {row["key"]: row["event"] for row in rows}
+
+
+async def load(
+    connection: Connection, programme: str, book: Book, events: Sequence[Inbound], periods: Sequence[str]
+) -> None:
+    """Bring in what the events ask the book for; ``periods`` names the cap's period of each event, in their order."""
+    claims: list[bytes] = []
+    vouchers: set[str] = set()
+    quotas: set[tuple[str, str]] = set()
+    providers: set[str] = set()
+    for inbound, period in zip(events, periods, strict=True):
+        event = inbound.event
+        if inbound.claim is not None:
+            claims.append(inbound.claim)
+        if isinstance(event, VoucherRedeemed):
+            vouchers.add(event.data.voucher_id)
+            providers.add(event.data.provider)
+        elif isinstance(event, VoucherIssued):
+            vouchers.add(event.data.voucher_id)
+            quotas.add((event.data.enterprise.uscc, period))
+        elif isinstance(event, QuotaExhausted) and event.data.enterprise is not None:
+            quotas.add((event.data.enterprise, event.data.period))
+    if claims:
+        book.claims.update(row["claim"] for row in await connection.fetch(_CLAIMS, programme, claims))
+    await _load_vouchers(connection, programme, book, vouchers - book.vouchers.keys())
+    await _load_quotas(connection, programme, book, quotas - book.quotas.keys())
+    await _load_payables(connection, programme, book, providers - book.payables.keys())
+
+
+async def _load_vouchers(connection: Connection, programme: str, book: Book, wanted: set[str]) -> None:
+    if not wanted:
+        return
+    book.vouchers.update(dict.fromkeys(wanted))
+    for row in await connection.fetch(_VOUCHERS, programme, list(wanted)):
+        issue = decode(row["event"], ISSUED)
+        if not isinstance(issue, VoucherIssued):
+            raise AssertionError("an entry of the kind 'issued' keeps an issue")  # noqa: TRY004  not a caller's mistake
+        book.vouchers[row["voucher_id"]] = Voucher(
+            kind=issue.data.kind, enterprise=row["enterprise"], provider=row["provider"],
+            valid_until=row["valid_until"], remaining=row["remaining"],
+        )  # fmt: skip
+
+
+async def _load_quotas(connection: Connection, programme: str, book: Book, wanted: set[tuple[str, str]]) -> None:
+    if not wanted:
+        return
+    book.quotas.update(dict.fromkeys(wanted, 0))
+    enterprises, periods = zip(*wanted, strict=True)
+    for row in await connection.fetch(_QUOTAS, programme, list(enterprises), list(periods)):
+        book.quotas[row["enterprise"], row["period"]] = row["quota_used"]
+
+
+async def _load_payables(connection: Connection, programme: str, book: Book, wanted: set[str]) -> None:
+    if not wanted:
+        return
+    book.payables.update(dict.fromkeys(wanted, 0))
+    for row in await connection.fetch(_PAYABLES, programme, list(wanted)):
+        book.payables[row["provider"]] = row["payable"]

@@ -1,0 +1,60 @@
+"""Redemptions that came before their voucher: kept beside the ledger, in the transaction that would have decided them."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+
+import asyncpg
+
+from schemas.decoding import decode
+from schemas.events import VoucherIssued, VoucherRedeemed
+from services.ledger.database import Connection
+from services.ledger.entry import Inbound, inbound
+
+_OF_VOUCHERS = """
+SELECT event FROM parked WHERE programme = $1 AND voucher_id = ANY($2::text[]) ORDER BY parked_at, key"""
+_ANY_SINCE = "SELECT 1 FROM parked WHERE programme = $1 AND parked_at <= $2 LIMIT 1"
+_SINCE = "SELECT event FROM parked WHERE programme = $1 AND parked_at <= $2 ORDER BY parked_at, key LIMIT $3"
+_PARK = """
+INSERT INTO parked (programme, key, voucher_id, provider, event, parked_at)
+SELECT $1, new.key, new.voucher_id, new.provider, new.event, $6
+FROM unnest($2::bytea[], $3::text[], $4::text[], $5::bytea[]) AS new (key, voucher_id, provider, event)"""
+_UNPARK = "DELETE FROM parked WHERE programme = $1 AND key = ANY($2::bytea[])"
+
+
+async def for_vouchers_of(connection: Connection, programme: str, events: Sequence[Inbound]) -> list[Inbound]:
+    """Return the parked redemptions of the vouchers that the events would issue, the longest parked first."""
+    issued = [item.event.data.voucher_id for item in events if isinstance(item.event, VoucherIssued)]
+    if not issued:
+        return []
+    return _read(await connection.fetch(_OF_VOUCHERS, programme, issued))
+
+
+async def any_since(connection: Connection, programme: str, before: datetime) -> bool:
+    """Whether any redemption was parked at or before the moment."""
+    return await connection.fetchval(_ANY_SINCE, programme, before) is not None
+
+
+async def since(connection: Connection, programme: str, before: datetime, limit: int) -> list[Inbound]:
+    """Return the redemptions parked at or before the moment, the longest parked first."""
+    return _read(await connection.fetch(_SINCE, programme, before, limit))
+
+
+async def park(connection: Connection, programme: str, events: Collection[Inbound], parked_at: datetime) -> None:
+    """Keep redemptions until their voucher comes or their wait is over."""
+    if not events:
+        return
+    data = [item.event.data for item in events if isinstance(item.event, VoucherRedeemed)]
+    await connection.execute(
+        _PARK, programme, [item.key for item in events], [one.voucher_id for one in data],
+        [one.provider for one in data], [item.raw for item in events], parked_at,
+    )  # fmt: skip
+
+
+async def unpark(connection: Connection, programme: str, keys: Sequence[bytes]) -> None:
+    """Let go of redemptions that were decided."""
+    if keys:
+        await connection.execute(_UNPARK, programme, keys)
+
+
+def _read(rows: Iterable[asyncpg.Record]) -> list[Inbound]:
+    return [inbound(decode(row["event"]), row["event"]) for row in rows]

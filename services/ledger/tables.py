@@ -1,0 +1,154 @@
+"""The tables, as the migrations make them. Entries, blocks and policies are append-only; a programme's head is its one moving row.
+
+Every key, index and constraint begins with the programme: programmes share nothing, and can be spread over servers.
+"""
+
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Text,
+    text,
+)
+from sqlmodel import Field, SQLModel
+
+# Compared byte by byte: a server's language changes neither an index nor its order.
+Plain = Text(collation="C")
+
+
+def _column(kind: Any, *, null: bool = False) -> Any:
+    return Field(sa_column=Column(kind, nullable=null))
+
+
+def _moment() -> Any:
+    return Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+
+
+ISSUE_STANDS = "kind = 'issued' AND accepted"
+REDEMPTION_STANDS = "kind = 'redeemed' AND accepted"
+CLOSURE_STANDS = "kind = 'exhausted' AND accepted"
+
+
+class Entry(SQLModel, table=True):
+    """One decided event. Amounts and running figures in fen; the order of columns is that of ``chain.COLUMNS``."""
+
+    __tablename__: ClassVar[Any] = "entry"
+    __table_args__ = (
+        PrimaryKeyConstraint("programme", "position", name="entry_pkey"),
+        # An event counts once, for ever; a contract or a redemption number is used up once.
+        Index("entry_key", "programme", "key", unique=True),
+        Index("entry_claim", "programme", "claim", unique=True, postgresql_where=text("claim IS NOT NULL")),
+        Index("entry_issue", "programme", "voucher_id", unique=True, postgresql_where=text(ISSUE_STANDS)),
+        # The newest running figures: a voucher's, an enterprise's in a period, a provider's.
+        Index("entry_use", "programme", "voucher_id", "position", postgresql_where=text(REDEMPTION_STANDS)),
+        Index("entry_quota", "programme", "enterprise", "period", "position", postgresql_where=text(ISSUE_STANDS)),
+        Index("entry_payable", "programme", "provider", "position", postgresql_where=text(REDEMPTION_STANDS)),
+        Index("entry_closure", "programme", "position", postgresql_where=text(CLOSURE_STANDS)),
+        CheckConstraint("position >= 1", name="entry_position"),
+        CheckConstraint("kind IN ('issued', 'redeemed', 'exhausted')", name="entry_kind"),
+        CheckConstraint("accepted OR (code IS NOT NULL AND granted IS NULL AND claim IS NULL)", name="entry_outcome"),
+        CheckConstraint("amount > 0 AND granted > 0 AND granted <= amount", name="entry_amount"),
+        CheckConstraint("voucher_remaining >= 0 AND payable >= 0 AND quota_used >= 0", name="entry_figures"),
+        # What was granted before a rule was tightened stays; nothing is granted past it.
+        CheckConstraint("granted IS NULL OR quota_limit IS NULL OR quota_used <= quota_limit", name="entry_cap"),
+        CheckConstraint("granted IS NULL OR budget_remaining >= 0", name="entry_budget"),
+    )
+
+    programme: str = _column(Plain)
+    position: int = _column(BigInteger)
+    recorded_at: datetime = _moment()
+    kind: str = _column(Plain)
+    accepted: bool = _column(Boolean)
+    code: str | None = _column(Plain, null=True)
+    key: bytes = _column(LargeBinary)
+    claim: bytes | None = _column(LargeBinary, null=True)
+    voucher_id: str | None = _column(Plain, null=True)
+    enterprise: str | None = _column(Plain, null=True)
+    provider: str | None = _column(Plain, null=True)
+    period: str = _column(Plain)
+    amount: int | None = _column(BigInteger, null=True)
+    granted: int | None = _column(BigInteger, null=True)
+    valid_until: date | None = _column(Date, null=True)
+    voucher_remaining: int | None = _column(BigInteger, null=True)
+    quota_used: int | None = _column(BigInteger, null=True)
+    quota_limit: int | None = _column(BigInteger, null=True)
+    budget_remaining: int | None = _column(BigInteger, null=True)
+    payable: int | None = _column(BigInteger, null=True)
+    event: bytes = _column(LargeBinary)
+    leaf: bytes = _column(LargeBinary)
+
+
+class Block(SQLModel, table=True):
+    """One committed batch: a range of positions, the policy it was decided by, and its place in the hash chain."""
+
+    __tablename__: ClassVar[Any] = "block"
+    __table_args__ = (PrimaryKeyConstraint("programme", "last", name="block_pkey"),)
+
+    programme: str = _column(Plain)
+    first: int = _column(BigInteger)
+    last: int = _column(BigInteger)
+    recorded_at: datetime = _moment()
+    policy: bytes = _column(LargeBinary)
+    issued: str = _column(Plain)
+    """What was issued of the budget after this block, in fen by period: JSON with sorted keys."""
+    root: bytes = _column(LargeBinary)
+    previous: bytes = _column(LargeBinary)
+    hash: bytes = _column(LargeBinary)
+
+
+class PolicyRow(SQLModel, table=True):
+    """A policy that entries were decided by, word for word."""
+
+    __tablename__: ClassVar[Any] = "policy"
+    __table_args__ = (PrimaryKeyConstraint("programme", "digest", name="policy_pkey"),)
+
+    programme: str = _column(Plain)
+    digest: bytes = _column(LargeBinary)
+    revision: int = _column(Integer)
+    content: str = _column(Plain)
+
+
+class Head(SQLModel, table=True):
+    """A programme's newest position: whoever holds this row decides next."""
+
+    __tablename__: ClassVar[Any] = "head"
+    __table_args__ = (
+        PrimaryKeyConstraint("programme", name="head_pkey"),
+        # Room on the page: the row is updated with every batch, in place.
+        {"postgresql_with": {"fillfactor": "50"}},
+    )
+
+    programme: str = _column(Plain)
+    position: int = _column(BigInteger)
+    hash: bytes = _column(LargeBinary)
+    recorded_at: datetime = _moment()
+    policy: bytes = _column(LargeBinary)
+    revision: int = _column(Integer)
+
+
+class ParkedRow(SQLModel, table=True):
+    """A redemption that waits for its voucher, beside the ledger."""
+
+    __tablename__: ClassVar[Any] = "parked"
+    __table_args__ = (
+        PrimaryKeyConstraint("programme", "key", name="parked_pkey"),
+        Index("parked_voucher", "programme", "voucher_id"),
+        Index("parked_since", "programme", "parked_at"),
+    )
+
+    programme: str = _column(Plain)
+    key: bytes = _column(LargeBinary)
+    voucher_id: str = _column(Plain)
+    provider: str = _column(Plain)
+    event: bytes = _column(LargeBinary)
+    parked_at: datetime = _moment()
