@@ -35,14 +35,6 @@ class PolicyReference(_Part):
     digest: str
 
 
-class QuotaWarning(_Part):
-    """A cap is used to 80 % or 95 % by this entry."""
-
-    percent: Literal[80, 95]
-    used: AmountOrZero
-    limit: AmountOrZero
-
-
 class NotificationData(_Part):
     """What was decided, and the running figures after it. Money in yuan on the wire; what does not apply is left out."""
 
@@ -63,7 +55,9 @@ class NotificationData(_Part):
     quota_limit: AmountOrZero | None = None
     budget_remaining: AmountOrZero | None = None
     payable: AmountOrZero | None = None
-    quota_warning: QuotaWarning | None = None
+    quota_warning: Annotated[
+        Literal[80, 95] | None, Field(description="this entry brought the cap to this share of it, in percent")
+    ] = None
     hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="the leaf, SHA-256 in hexadecimal")]
 
 

@@ -195,14 +195,14 @@ class When(Part):
 
 
 class Rate(Rule):
-    """The share of the contract fee that a voucher may be, in millionths (a decimal in the file); the first rate that matches is the one."""
+    """The share of the contract fee that a voucher may be (millionths inside); the first rate that matches is the one."""
 
     share: Share
     when: When | None = None
 
 
 class Minimum(Rule):
-    """The smallest voucher, in fen (yuan in the file), inclusive: of the amount asked for, or also of the amount granted at the cap."""
+    """The smallest voucher, in fen (yuan in the file), inclusive: of the amount asked for, or of the one granted too."""
 
     amount: Amount
     binds: Literal["computed", "granted"] = "granted"
@@ -215,7 +215,7 @@ class Maximum(Rule):
 
 
 class Cap(Rule):
-    """What one enterprise may have in all in a period, in fen (yuan in the file), and what happens to an issue that would pass it."""
+    """What one enterprise may have in all in a period, in fen (yuan in the file), and what happens at that limit."""
 
     stage: Literal["issue", "redeem", "payout"]
     subject: Literal["enterprise"] = "enterprise"

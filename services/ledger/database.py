@@ -51,6 +51,15 @@ async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         await connection.execute("SET transaction_timeout = '60s'")
 
 
+async def connect_once(database_url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """Open one connection of the service's, for what belongs to a session. Raises as ``connect`` does."""
+    connection = await asyncpg.connect(
+        database_url, timeout=CONNECT_TIMEOUT_SECONDS, command_timeout=COMMAND_TIMEOUT_SECONDS, server_settings=_SETTINGS
+    )
+    await _prepare(connection)
+    return connection
+
+
 async def connect(database_url: str, *, connections_max: int = 8) -> "asyncpg.Pool[asyncpg.Record]":
     """Open a pool of the service's connections. Raises one of TRANSIENT, or asyncpg.PostgresError when it may not connect."""
     return await asyncpg.create_pool(

@@ -1,0 +1,133 @@
+"""What all commands share: the app they are added to, how they run, how they answer, and how they fail."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import asyncpg
+import typer
+from redis.exceptions import RedisError
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from services.embedded import EmbeddedError
+from services.ledger.append import ProgrammeUnknownError
+from services.ledger.policies import PolicyConflictError
+from services.programmes import PolicyError
+from services.settings import Settings, SettingsError, read_settings
+
+Result = TypeVar("Result")
+
+app = typer.Typer(
+    name="voucher-ledger",
+    help="The ledger of compute vouchers (算力券): events in, decided entries, notifications out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+FOUND_WRONG = 1
+BAD_USAGE = 2
+
+WIDTH_OF_A_FILE = 160
+
+
+class CommandError(Exception):
+    """The command cannot do what was asked; the message says what to do."""
+
+    def __init__(self, message: str, status: int = FOUND_WRONG) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def run(typer_app: typer.Typer) -> int:
+    """Run the command line and return its exit status; what goes wrong is one sentence on stderr."""
+    try:
+        return int(typer_app(standalone_mode=False) or 0)
+    except typer.Exit as end:
+        return end.exit_code
+    except Exception as error:
+        told = _explained(error)
+        if told is None:
+            raise
+        message, status = told
+        err.print(f"voucher-ledger: {message}", markup=False, highlight=False)
+        return status
+
+
+def _explained(error: Exception) -> tuple[str, int] | None:
+    """Return what to tell of a failure and the exit status; None for one that is a mistake of ours."""
+    match error:
+        case CommandError():
+            return str(error), error.status
+        case typer.Abort():
+            return "stopped", FOUND_WRONG
+        case SettingsError() | PolicyError() | PolicyConflictError():
+            return str(error), BAD_USAGE
+        case ProgrammeUnknownError():
+            return str(error.args[0]), BAD_USAGE
+        case EmbeddedError():
+            return str(error), FOUND_WRONG
+        case asyncpg.PostgresError() | asyncpg.InterfaceError():
+            return f"database: {error} ({_advice(error)})", FOUND_WRONG
+        case RedisError():
+            return f"broker: {error} (`voucher-ledger doctor` says what is reachable)", FOUND_WRONG
+        case OSError():
+            return f"{error} (`voucher-ledger doctor` says what is reachable)", FOUND_WRONG
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the command line's own: bad usage
+        return f"{error.format_message()} (see --help)", BAD_USAGE
+    return None
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, asyncpg.UndefinedTableError):
+        return "the tables are not there yet: `voucher-ledger migrate`"
+    return "`voucher-ledger doctor` says what is reachable and migrated"
+
+
+def settings(*, needs_redis: bool = True) -> Settings:
+    """Read the settings, of a running ``up`` in the current folder where the environment names no servers."""
+    from services.cli.home import with_running_home  # noqa: PLC0415  it asks this module how to fail
+
+    return with_running_home(read_settings(), needs_redis=needs_redis)
+
+
+def do(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a command's asynchronous work."""
+    return asyncio.run(work)
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document on stdout."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table for people; a column whose name ends in ``>`` is set to the right. The first column is never broken."""
+    table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        right = column.endswith(">")
+        table.add_column(
+            column.removesuffix(">"),
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=right or number == 0,
+        )
+    for row in rows:
+        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    # A pipe or a file has no width of its own: there a row is one line.
+    out.print(table, width=None if out.is_terminal else WIDTH_OF_A_FILE)
+
+
+def stop(status: int) -> NoReturn:
+    """End the command with an exit status, all having been said."""
+    raise typer.Exit(status)

@@ -1,0 +1,122 @@
+"""``publish``: events from a file to their streams, each validated first."""
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+from redis.asyncio import Redis
+from rich.progress import Progress
+
+from schemas.codes import DeadLetterReason
+from schemas.decoding import UndecodableError, decode
+from services import broker
+from services.broker import FIELD, InboundStream
+from services.cli.app import CommandError, Json, app, do, err, print_json, settings
+from services.consumers.reading import check_place, stream_key_of
+from services.consumers.service import served_policies
+
+BATCH = 500
+WRONG_LINES_TOLD_MAX = 20
+
+
+@app.command()
+def publish(
+    file: Annotated[str, typer.Argument(help="NDJSON of CloudEvents, one a line; - for stdin.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Send events to their streams. Every line is validated first; one wrong line, and nothing is sent."""
+    chosen = settings()
+    streams = {stream.key: stream for stream in broker.inbound_streams(served_policies(chosen))}
+    programmes = {stream.programme for stream in streams.values()}
+    with _opened(file) as lines:
+        total = _validate(lines, streams, programmes)
+        lines.seek(0)
+        sent = do(_send(chosen.require_redis_url(), lines, total))
+    if as_json:
+        print_json({"published": sum(sent.values()), "streams": sent})
+    else:
+        err.print(f"published {sum(sent.values())} events on {len(sent)} streams", markup=False)
+
+
+@contextlib.contextmanager
+def _opened(file: str) -> Iterator[IO[bytes]]:
+    if file != "-":
+        try:
+            with Path(file).open("rb") as lines:
+                yield lines
+        except OSError as error:
+            raise CommandError(f"{file}: {error.strerror}", 2) from None
+        return
+    # Read twice, once to validate and once to send: what comes through a pipe is kept meanwhile.
+    with tempfile.TemporaryFile() as spool:
+        shutil.copyfileobj(sys.stdin.buffer, spool)
+        spool.seek(0)
+        yield spool
+
+
+def _events(lines: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    for number, line in enumerate(lines, start=1):
+        if stripped := line.strip():
+            yield number, stripped
+
+
+def _validate(lines: IO[bytes], streams: dict[str, InboundStream], programmes: set[str | None]) -> int:
+    total, wrong = 0, 0
+    for number, line in _events(lines):
+        total += 1
+        try:
+            _check(line, streams, programmes)
+        except UndecodableError as error:
+            wrong += 1
+            if wrong <= WRONG_LINES_TOLD_MAX:
+                err.print(f"line {number}: {error.reason}: {error.detail}", markup=False, highlight=False)
+    if wrong:
+        more = f" (the first {WRONG_LINES_TOLD_MAX} are shown)" if wrong > WRONG_LINES_TOLD_MAX else ""
+        raise CommandError(f"{wrong} of {total} lines are wrong{more}; nothing was sent")
+    return total
+
+
+def _check(line: bytes, streams: dict[str, InboundStream], programmes: set[str | None]) -> None:
+    """Raise UndecodableError where a consumer would make a dead letter of the line, or no consumer reads its stream."""
+    event = decode(line)
+    programme, key = event.data.programme, stream_key_of(event)
+    if programme not in programmes:
+        raise UndecodableError(
+            DeadLetterReason.PROGRAMME_UNKNOWN, f"no programme {programme!r} (`programmes list` has them)"
+        )
+    if key not in streams:
+        raise UndecodableError(DeadLetterReason.WRONG_STREAM, f"nobody reads {key}: the provider is accredited nowhere")
+    check_place(streams[key], event, programmes.__contains__)
+
+
+async def _send(redis_url: str, lines: IO[bytes], total: int) -> dict[str, int]:
+    redis, sent = broker.connect(redis_url), dict[str, int]()
+    try:
+        with Progress(console=err, disable=not err.is_terminal, transient=True) as progress:
+            task = progress.add_task("publishing", total=total)
+            batch: list[tuple[str, bytes]] = []
+            for _, line in _events(lines):
+                batch.append((stream_key_of(decode(line)), line))
+                if len(batch) == BATCH:
+                    await _send_batch(redis, batch, sent)
+                    progress.advance(task, len(batch))
+                    batch.clear()
+            await _send_batch(redis, batch, sent)
+    finally:
+        await redis.aclose()
+    return sent
+
+
+async def _send_batch(redis: Redis, batch: list[tuple[str, bytes]], sent: dict[str, int]) -> None:
+    async with redis.pipeline(transaction=False) as pipeline:
+        for key, line in batch:
+            pipeline.xadd(key, {FIELD: line})
+        await pipeline.execute()
+    for key, _ in batch:
+        sent[key] = sent.get(key, 0) + 1

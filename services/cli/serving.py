@@ -1,0 +1,133 @@
+"""``up``, ``run`` and ``env``: the services, all together or one by one."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services import logs
+from services.cli.app import Json, app, err, print_json, stop
+from services.cli.home import DEFAULT, Running, remove_note, require_running, write_note
+from services.cli.supervise import Supervisor, end_with_parent
+from services.consumers import exhausted, issued, redeemed
+from services.consumers.service import Consumer, served_policies
+from services.embedded import Embedded
+from services.health import serve_health
+from services.ledger.migrate import migrate_now
+from services.notifier import Notifier
+from services.settings import Settings, read_settings
+
+Home = Annotated[Path, typer.Option("--home", help="Where the embedded servers keep their data.")]
+
+_CONSUMERS = {"issued": issued.build, "redeemed": redeemed.build, "exhausted": exhausted.build}
+
+
+class Service(StrEnum):
+    """What can be run."""
+
+    ISSUED = "issued"
+    REDEEMED = "redeemed"
+    EXHAUSTED = "exhausted"
+    NOTIFIER = "notifier"
+
+
+@app.command("run")
+def run_service(service: Annotated[Service, typer.Argument(help="Which service.")]) -> None:
+    """Run one service on DATABASE_URL and REDIS_URL until SIGTERM."""
+    settings = read_settings()
+    settings.require_database_url()
+    settings.require_redis_url()
+    with _fast_loop() as runner:
+        work = _notify(settings) if service is Service.NOTIFIER else _consume(_CONSUMERS[service.value](settings))
+        failed = runner.run(work)
+    stop(1 if failed else 0)
+
+
+async def _consume(consumer: Consumer) -> bool:
+    watcher = asyncio.create_task(end_with_parent())
+    try:
+        await consumer.run()
+    finally:
+        watcher.cancel()
+    return consumer.failed
+
+
+async def _notify(settings: Settings) -> bool:
+    logs.set_up(settings, "notifier")
+    notifier = Notifier(settings, served_policies(settings))
+    work = [asyncio.create_task(notifier.run()), asyncio.create_task(end_with_parent())]
+    if settings.health_port is not None:
+        work.append(asyncio.create_task(serve_health(settings.health_host, settings.health_port, notifier.ready)))
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    waiting = asyncio.create_task(stopping.wait())
+    await asyncio.wait([work[0], waiting], return_when=asyncio.FIRST_COMPLETED)
+    failed = work[0].done()
+    for task in (*work, waiting):
+        task.cancel()
+    results = await asyncio.gather(*work, return_exceptions=True)
+    if failed and isinstance(results[0], Exception):
+        raise results[0]
+    return failed
+
+
+@app.command()
+def up(home: Home = DEFAULT) -> None:
+    """Run all services on an embedded PostgreSQL and Valkey, or on DATABASE_URL and REDIS_URL, until Ctrl-C or SIGTERM."""
+    settings = read_settings()
+    served_policies(settings)
+    logs.set_up(settings, "up")
+    with _fast_loop() as runner, servers(settings, home) as running:
+        migrate_now(settings.migration_database_url or running.database_url)
+        write_note(home, running)
+        try:
+            err.print(f"database  {running.database_url}", f"broker    {running.redis_url}", sep="\n", markup=False)
+            err.print("up: feed it with `voucher-ledger publish FILE`; Ctrl-C ends it", markup=False)
+            runner.run(_supervise(settings, running))
+        finally:
+            remove_note(home)
+
+
+async def _supervise(settings: Settings, running: Running) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    urls = {"DATABASE_URL": running.database_url, "REDIS_URL": running.redis_url}
+    await Supervisor(urls, graceful_seconds=settings.graceful_seconds).run(stopping)
+
+
+@contextlib.contextmanager
+def servers(settings: Settings, home: Path) -> Iterator[Running]:
+    """Give the servers that the settings name, or embedded ones for as long as the context lasts."""
+    if settings.database_url and settings.redis_url:
+        yield Running(os.getpid(), settings.database_url, settings.redis_url, None)
+        return
+    with Embedded(home) as embedded:
+        yield Running(os.getpid(), embedded.database_url, embedded.redis_url, None)
+
+
+@app.command("env")
+def environment(home: Home = DEFAULT, *, as_json: Json = False) -> None:
+    """Tell the addresses of a running `up`; without --json as lines for `eval`."""
+    running = require_running(home)
+    if as_json:
+        print_json(
+            {"database_url": running.database_url, "redis_url": running.redis_url, "monitor_url": running.monitor_url}
+        )
+        return
+    typer.echo(f"export DATABASE_URL='{running.database_url}'\nexport REDIS_URL='{running.redis_url}'")
+
+
+def _fast_loop() -> asyncio.Runner:
+    try:
+        import uvloop  # noqa: PLC0415  not to be had on every platform
+    except ImportError:
+        return asyncio.Runner()
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)

@@ -1,0 +1,80 @@
+"""All services as processes of one group: started, started again when one dies, and ended together."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger()
+
+SERVICES: Final = ("issued", "redeemed", "exhausted", "notifier")
+PARENT: Final = "VOUCHER_LEDGER_PARENT_PID"
+"""Names the supervisor's process to a service, which ends when that is gone."""
+
+_PAUSE_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+_STABLE_SECONDS: Final = 30.0
+
+
+class Supervisor:
+    """Keeps the services running until it is told to stop."""
+
+    def __init__(
+        self, environment: Mapping[str, str], *, graceful_seconds: float, services: tuple[str, ...] = SERVICES
+    ) -> None:
+        self._environment = {**os.environ, **environment, PARENT: str(os.getpid())}
+        self._graceful_seconds = graceful_seconds
+        self._services = services
+        self.processes: dict[str, asyncio.subprocess.Process] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run all services; return when ``stop`` is set and the last of them has ended."""
+        keepers = [asyncio.create_task(self._keep(name, stop)) for name in self._services]
+        try:
+            await stop.wait()
+        finally:
+            await asyncio.gather(*(self._end(process) for process in self.processes.values()))
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
+
+    async def _keep(self, name: str, stop: asyncio.Event) -> None:
+        loop, deaths = asyncio.get_running_loop(), 0
+        while not stop.is_set():
+            started = loop.time()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "services.cli", "run", name, env=self._environment
+            )
+            self.processes[name] = process
+            status = await process.wait()
+            if stop.is_set():
+                return
+            deaths = 0 if loop.time() - started > _STABLE_SECONDS else deaths
+            pause = _PAUSE_SECONDS[min(deaths, len(_PAUSE_SECONDS) - 1)]
+            deaths += 1
+            log.error("a service ended by itself", which=name, status=status, again_in_seconds=pause)
+            await asyncio.sleep(pause)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        if process.returncode is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), self._graceful_seconds + 5)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def end_with_parent() -> None:
+    """Ask this process to end once the supervisor that started it is gone; return at once when there is none."""
+    parent = os.environ.get(PARENT)
+    if parent is None:
+        return
+    while os.getppid() == int(parent):  # noqa: ASYNC110  nothing tells a process that its parent is gone
+        await asyncio.sleep(1)
+    log.warning("the supervisor is gone: ending")
+    os.kill(os.getpid(), signal.SIGTERM)

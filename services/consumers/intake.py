@@ -1,0 +1,139 @@
+"""What all three consumers share: from a batch of raw entries to the ledger, and what becomes of each entry.
+
+An entry that cannot be read, comes from the wrong producer, or is of no known programme is a dead letter, and its neighbours do
+not notice. While the database or the broker is away the batch is held. An error that is neither is a mistake of ours: the batch is
+tried one by one, and the culprit alone is set aside. Only after all of it may the batch be acknowledged.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+import stamina
+import structlog
+from redis.asyncio import Redis
+
+from schemas.codes import DeadLetterReason
+from schemas.decoding import UndecodableError
+from services.broker import AWAY, InboundStream
+from services.consumers.deadletters import DeadLetter, keep
+from services.consumers.reading import original_bytes, read_entry
+from services.ledger.append import Ledger
+from services.ledger.batch import Outcome, Rejected
+from services.ledger.database import TRANSIENT
+from services.ledger.entry import Inbound, inbound
+
+log = structlog.get_logger()
+Result = TypeVar("Result")
+
+PAUSE_SECONDS_FIRST = 0.1
+
+
+class RawEntry(NamedTuple):
+    """An entry as the stream has it."""
+
+    id: bytes
+    fields: dict[bytes, bytes]
+
+
+class _Item(NamedTuple):
+    entry_id: bytes
+    inbound: Inbound
+
+
+@dataclass(slots=True)
+class Health:
+    """What readiness tells of a consumer."""
+
+    holding_since: float | None = None
+    holding_because: str = ""
+    undecidable: int = 0
+    dead_letters: int = 0
+    entries: int = 0
+
+
+@dataclass(slots=True)
+class Intake:
+    """The way of a batch into the ledger."""
+
+    ledger: Ledger
+    redis: Redis
+    retry_seconds_max: float
+    health: Health = field(default_factory=Health)
+
+    async def take(self, stream: InboundStream, entries: Sequence[RawEntry]) -> None:
+        """See every entry to its fate. When this returns, the batch may be acknowledged.
+
+        Holds for as long as the database or the broker is away. Raises CancelledError when the service is stopped meanwhile.
+        """
+        letters: list[DeadLetter] = []
+        items: dict[str, list[_Item]] = {}
+        for entry in entries:
+            try:
+                event, raw = read_entry(stream, entry.fields, self.ledger.serves)
+            except UndecodableError as error:
+                letters.append(DeadLetter(entry.id, original_bytes(entry.fields), error.reason, error.detail))
+            else:
+                items.setdefault(event.data.programme, []).append(_Item(entry.id, inbound(event, raw)))
+        for programme, batch in items.items():
+            letters.extend(await self._append(programme, batch))
+        if letters:
+            await self._hold(lambda: keep(self.redis, stream.key, letters))
+            self._tell(stream, letters)
+        self.health.entries += len(entries)
+
+    async def _append(self, programme: str, items: Sequence[_Item]) -> list[DeadLetter]:
+        events = [item.inbound for item in items]
+        try:
+            outcomes = await self._hold(lambda: self.ledger.append(programme, events))
+        except Exception:
+            # What is left is a mistake of ours. It must not take its neighbours along.
+            log.exception("batch failed, trying one by one", programme=programme, events=len(items))
+            return [letter for item in items for letter in await self._append_one(programme, item)]
+        return [
+            _letter(item, outcome)
+            for item, outcome in zip(items, outcomes, strict=True)
+            if isinstance(outcome, Rejected)
+        ]
+
+    async def _append_one(self, programme: str, item: _Item) -> list[DeadLetter]:
+        try:
+            (outcome,) = await self._hold(lambda: self.ledger.append(programme, [item.inbound]))
+        except Exception as error:
+            log.exception("undecidable", programme=programme, entry_id=item.entry_id.decode())
+            self.health.undecidable += 1
+            detail = f"{type(error).__name__}: {error}"
+            return [DeadLetter(item.entry_id, item.inbound.raw, DeadLetterReason.UNDECIDABLE, detail)]
+        return [_letter(item, outcome)] if isinstance(outcome, Rejected) else []
+
+    async def _hold(self, act: Callable[[], Awaitable[Result]]) -> Result:
+        """Do it, however long the database or the broker is away."""
+        loop = asyncio.get_running_loop()
+        retries = stamina.retry_context(
+            on=(*TRANSIENT, *AWAY), attempts=None, timeout=None,
+            wait_initial=PAUSE_SECONDS_FIRST, wait_max=self.retry_seconds_max, wait_jitter=PAUSE_SECONDS_FIRST,
+        )  # fmt: skip
+        async for attempt in retries:
+            with attempt:
+                try:
+                    result = await act()
+                except (*TRANSIENT, *AWAY) as error:
+                    self.health.holding_since = self.health.holding_since or loop.time()
+                    self.health.holding_because = f"{type(error).__name__}: {error}"
+                    log.warning("held", because=self.health.holding_because, attempt=attempt.num)
+                    raise
+                self.health.holding_since = None
+                return result
+        raise AssertionError("the retries do not end by themselves")
+
+    def _tell(self, stream: InboundStream, letters: Sequence[DeadLetter]) -> None:
+        self.health.dead_letters += len(letters)
+        reasons = sorted({str(letter.reason) for letter in letters})
+        log.warning("dead letters", stream=stream.key, count=len(letters), reasons=reasons)
+
+
+def _letter(item: _Item, outcome: Outcome) -> DeadLetter:
+    if not isinstance(outcome, Rejected):
+        raise AssertionError("only what was rejected is a dead letter")  # noqa: TRY004  not a caller's mistake
+    return DeadLetter(item.entry_id, item.inbound.raw, outcome.reason, outcome.detail)

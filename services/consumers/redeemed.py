@@ -1,0 +1,38 @@
+"""The consumer of *voucher redeemed*: reads the providers' streams, one each.
+
+Run it with ``voucher-ledger run redeemed``, or ``faststream run services.consumers.redeemed:app``.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from faststream import FastStream
+
+from schemas.policy import Policy
+from services.broker import InboundStream, redeemed_streams
+from services.consumers.intake import RawEntry
+from services.consumers.service import Consumer
+from services.settings import Settings, read_settings
+
+
+def streams(policies: Mapping[str, Policy], settings: Settings) -> Sequence[InboundStream]:
+    """Return the streams that this consumer reads."""
+    return redeemed_streams(policies, settings.providers)
+
+
+def build(settings: Settings) -> Consumer:
+    """Return the consumer, not yet started."""
+    consumer = Consumer("redeemed", settings, streams)
+
+    async def on_redeemed(stream: InboundStream, batch: list[RawEntry]) -> None:
+        await consumer.take(stream, batch)
+
+    for stream in consumer.streams:
+        consumer.reads(stream, on_redeemed)
+    return consumer
+
+
+def __getattr__(name: str) -> FastStream:
+    # `app` is made when it is asked for: importing this module reads no environment and connects to nothing.
+    if name == "app":
+        return build(read_settings()).app
+    raise AttributeError(name)

@@ -1,0 +1,206 @@
+"""A consumer as a FastStream app: its broker, its ledger, its readers, and how it starts and stops."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import stamina
+import structlog
+from faststream import AckPolicy, FastStream
+from faststream.redis import RedisBroker, StreamSub
+from faststream.redis.subscriber.usecases import StreamBatchSubscriber
+
+from schemas.policy import Policy
+from services import broker as streams_of
+from services import logs
+from services.broker import AWAY, GROUP, InboundStream
+from services.consumers.claims import Claimer
+from services.consumers.intake import Intake, RawEntry
+from services.health import Answer, serve_health
+from services.ledger.append import Ledger, Limits
+from services.ledger.database import TRANSIENT, connect
+from services.programmes import load_policies
+from services.settings import Settings
+
+log = structlog.get_logger()
+
+Streams = Callable[[Mapping[str, Policy], Settings], Sequence[InboundStream]]
+_HELD_UNREADY_SECONDS: Final = 5
+
+
+def served_policies(settings: Settings) -> dict[str, Policy]:
+    """Return the policies of the programmes that the settings name. Raises PolicyError, and KeyError for one that has no file."""
+    policies = load_policies(settings.programmes_dir)
+    return {code: policies[code] for code in sorted(settings.programmes or policies)}
+
+
+async def batch_parser(raw: Any, original: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Give FastStream's message of a batch without its own reading of the entries, of which one bad one fails all."""
+    message = await original({**raw, "data": []})
+    message.raw_message = raw
+    return message
+
+
+async def batch_decoder(message: Any) -> list[RawEntry]:
+    """Return the batch as it stands on the stream; each entry is read on its own later."""
+    raw = message.raw_message
+    return [RawEntry(*pair) for pair in zip(raw["message_ids"], raw["data"], strict=True)]
+
+
+class _App(FastStream):
+    """A FastStream app that remembers that it was told to end: also while it still waits for its servers."""
+
+    stopping = False
+    told_by_reader = False
+    reader_ended: Callable[[], bool] = staticmethod(lambda: False)
+
+    def exit(self) -> None:
+        # FastStream stops a reader that cannot go on (its group is gone, say) and then calls this, as a signal does.
+        self.told_by_reader = self.told_by_reader or self.reader_ended()
+        self.stopping = True
+        super().exit()
+
+
+class Consumer:
+    """One of the three consumers, from its settings. Nothing is connected before the app starts."""
+
+    def __init__(self, name: str, settings: Settings, streams: Streams) -> None:
+        self.name = name
+        self.settings = settings
+        self.policies = served_policies(settings)
+        self.streams = streams(self.policies, settings)
+        self.broker = RedisBroker(
+            settings.require_redis_url(),
+            **streams_of.connection_options(),
+            graceful_timeout=settings.graceful_seconds,
+            apply_types=False,
+            log_level=10,
+        )
+        self.app = _App(self.broker, logger=None, lifespan=self._life)
+        self.app.reader_ended = self._reader_ended
+        self._readers: list[tuple[str, StreamBatchSubscriber]] = []
+        self._intake: Intake | None = None
+        self._claimer: Claimer | None = None
+
+    def reads(self, stream: InboundStream, handler: Callable[[InboundStream, list[RawEntry]], Awaitable[None]]) -> None:
+        """Let the handler have the stream's batches, by as many readers as the settings say."""
+        for reader in range(self.settings.readers):
+            subscription = StreamSub(
+                stream.key, group=GROUP, consumer=f"{self.settings.consumer_name}-{reader}", batch=True,
+                max_records=self.settings.batch_size, polling_interval=self.settings.block_ms,
+            )  # fmt: skip
+
+            async def handle(batch: list[RawEntry]) -> None:
+                await handler(stream, batch)
+
+            subscriber = self.broker.subscriber(
+                stream=subscription,
+                parser=batch_parser,
+                decoder=batch_decoder,
+                no_reply=True,
+                ack_policy=AckPolicy.NACK_ON_ERROR,
+                title=f"{stream.key}/{reader}",
+            )
+            subscriber(handle)
+            self._readers.append((stream.key, subscriber))  # fmt: skip
+
+    async def take(self, stream: InboundStream, batch: list[RawEntry]) -> None:
+        """See a batch to its fate. FastStream acknowledges it when this returns, and leaves it pending when it raises."""
+        if self._intake is None or self._claimer is None:
+            raise RuntimeError("the consumer has not started")
+        held = {(stream.key, entry.id) for entry in batch}
+        self._claimer.in_flight |= held
+        try:
+            await self._intake.take(stream, batch)
+        finally:
+            self._claimer.in_flight -= held
+
+    @asynccontextmanager
+    async def _life(self) -> AsyncIterator[None]:
+        settings = self.settings
+        logs.set_up(settings, self.name)
+        redis = streams_of.connect(settings.require_redis_url())
+        pool = await self._wait_for(
+            lambda: connect(settings.require_database_url(), connections_max=settings.database_connections_max)
+        )
+        ledger = Ledger(pool, self.policies, Limits(vouchers_max=settings.vouchers_in_memory_max, wait=settings.wait))
+        await self._wait_for(ledger.open)
+        await self._wait_for(lambda: streams_of.ensure_groups(redis, self.streams))
+        self._intake = Intake(ledger, redis, settings.retry_seconds_max)
+        self._claimer = Claimer(
+            redis, self._intake, self.streams, f"{settings.consumer_name}-claims",
+            settings.claim_idle_seconds, settings.claim_every_seconds, settings.batch_size,
+        )  # fmt: skip
+        tasks = [asyncio.create_task(task) for task in self._beside(ledger, self._claimer)]
+        log.info("started", streams=len(self.streams), programmes=sorted(self.policies))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await redis.aclose()
+            await pool.close()
+            log.info("stopped", entries=self._intake.health.entries)
+
+    def _beside(self, ledger: Ledger, claimer: Claimer) -> list[Any]:
+        beside: list[Any] = [claimer.run(), self._end_waits(ledger)]
+        if self.settings.health_port is not None:
+            beside.append(serve_health(self.settings.health_host, self.settings.health_port, self.ready))
+        return beside
+
+    async def _end_waits(self, ledger: Ledger) -> None:
+        while True:
+            for programme in self.policies:
+                try:
+                    while refused := await ledger.expire_parked(programme):
+                        log.info("waits over", programme=programme, redemptions=refused)
+                except TRANSIENT as error:
+                    log.warning("ending waits is put off", programme=programme, because=str(error))
+            await asyncio.sleep(self.settings.expire_every_seconds)
+
+    async def _wait_for(self, act: Callable[[], Awaitable[Any]]) -> Any:
+        async for attempt in stamina.retry_context(
+            on=(*TRANSIENT, *AWAY), attempts=None, timeout=None, wait_max=self.settings.retry_seconds_max
+        ):
+            with attempt:
+                if self.app.stopping:
+                    raise SystemExit(0)
+                try:
+                    return await act()
+                except (*TRANSIENT, *AWAY) as error:
+                    log.warning("not started yet", because=f"{type(error).__name__}: {error}")
+                    raise
+        raise AssertionError("the retries do not end by themselves")
+
+    def _reader_ended(self) -> bool:
+        return self._intake is not None and any(_ended(reader) for _, reader in self._readers)
+
+    async def run(self) -> None:
+        """Run until SIGTERM, or until a reader ended for good; ``failed`` tells which."""
+        await self.app.run()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the app ended because a reader did, and not because it was told to."""
+        return self.app.told_by_reader
+
+    def ready(self) -> Answer:
+        """Say whether events are being decided, and if not, why."""
+        if self._intake is None:
+            return Answer(ok=False, because="starting")
+        health = self._intake.health
+        stopped = {key for key, reader in self._readers if _ended(reader)}
+        if stopped:
+            return Answer(ok=False, because=f"readers stopped: {', '.join(sorted(stopped))}")
+        held = health.holding_since
+        if held is not None and asyncio.get_running_loop().time() - held > _HELD_UNREADY_SECONDS:
+            return Answer(ok=False, because=f"holding: {health.holding_because}")
+        if health.undecidable:
+            return Answer(ok=False, because=f"{health.undecidable} undecidable events: see the dead letters")
+        return Answer(ok=True, because="reading")
+
+
+def _ended(reader: StreamBatchSubscriber) -> bool:
+    return not reader.running or all(task.done() for task in reader.tasks)

@@ -1,0 +1,116 @@
+"""The doctor: what is configured, reachable and migrated, and what to do about what is not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+from redis.asyncio import Redis
+
+from schemas.policy import Policy
+from services.broker import AWAY, inbound_streams, notification_stream
+from services.ledger.database import SERVICE_ROLE, TRANSIENT, connect_once
+from services.ledger.migrate import current_revision, newest_revision
+from services.queues import queues
+from services.settings import Settings
+
+POSTGRES_MAJOR_MIN: Final = 15
+_GUARDS = """
+SELECT count(*) FROM pg_trigger
+WHERE tgrelid IN ('entry'::regclass, 'block'::regclass, 'policy'::regclass) AND tgenabled = 'A' AND NOT tgisinternal"""
+_GUARDS_WANTED: Final = 6
+_HEADS = "SELECT programme, position, revision, policy FROM head"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; ``advice`` says what to do when it is not well."""
+
+    what: str
+    ok: bool
+    found: str
+    advice: str = ""
+
+
+async def examine(settings: Settings, policies: Mapping[str, Policy]) -> list[Finding]:
+    """Look at everything; never raises for what it looks at."""
+    findings = [Finding("programmes", ok=True, found=", ".join(policies))]
+    findings += await _database(settings, policies)
+    findings += await _broker(settings, policies)
+    return findings
+
+
+async def _database(settings: Settings, policies: Mapping[str, Policy]) -> list[Finding]:
+    url = settings.require_database_url()
+    try:
+        revision = await current_revision(settings.migration_database_url or url)
+        if revision != newest_revision():
+            found = f"at {revision or 'nothing'}, this version needs {newest_revision()}"
+            return [Finding("database migrated", ok=False, found=found, advice="voucher-ledger migrate")]
+        connection = await connect_once(url)
+    except (asyncpg.PostgresError, *TRANSIENT) as error:
+        advice = f"check DATABASE_URL, that PostgreSQL runs, and that the login is a member of {SERVICE_ROLE}"
+        return [Finding("database", ok=False, found=f"{type(error).__name__}: {error}", advice=advice)]
+    try:
+        major = connection.get_server_version().major
+        guards = await connection.fetchval(_GUARDS)
+        heads = {row["programme"]: row for row in await connection.fetch(_HEADS)}
+    finally:
+        await connection.close()
+    return [
+        Finding(
+            "database", ok=major >= POSTGRES_MAJOR_MIN, found=f"PostgreSQL {major}, migrated to {revision}",
+            advice=f"PostgreSQL {POSTGRES_MAJOR_MIN} or newer is needed",
+        ),
+        Finding(
+            "append-only", ok=guards == _GUARDS_WANTED, found=f"{guards} of {_GUARDS_WANTED} triggers always on",
+            advice="someone switched a trigger off: find out who and why, `voucher-ledger verify`, then ENABLE ALWAYS it",
+        ),
+        *(_ledger(policy, heads.get(programme)) for programme, policy in policies.items()),
+    ]  # fmt: skip
+
+
+def _ledger(policy: Policy, head: asyncpg.Record | None) -> Finding:
+    what = f"ledger {policy.code}"
+    if head is None:
+        return Finding(what, ok=False, found="not opened yet", advice="it is opened when a consumer starts")
+    found = f"position {head['position']}, policy revision {head['revision']}"
+    if head["policy"] == policy.digest or head["revision"] > policy.revision:
+        return Finding(what, ok=True, found=found)
+    advice = "restart the consumers to put the file's policy in force"
+    if head["revision"] == policy.revision:
+        advice = f"the policy file differs from the one in force: raise its revision to {policy.revision + 1}"
+    return Finding(what, ok=False, found=f"{found}; the file is revision {policy.revision} and differs", advice=advice)
+
+
+async def _broker(settings: Settings, policies: Mapping[str, Policy]) -> list[Finding]:
+    redis = Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5)
+    try:
+        info = await redis.info()
+        rows = await queues(redis, policies)
+    except AWAY as error:
+        return [Finding("broker", ok=False, found=str(error), advice="check REDIS_URL, and that Redis or Valkey runs")]
+    finally:
+        await redis.aclose()
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    version = info.get("valkey_version", info["redis_version"])
+    unread = [row.stream for row in rows if row.consumers == 0 or (row.consumers is None and row.lag)]
+    inbound = len(inbound_streams(policies))
+    return [
+        Finding("broker", ok=True, found=f"{name} {version}"),
+        Finding(
+            "broker keeps events", ok=bool(info["aof_enabled"]), found="AOF on" if info["aof_enabled"] else "AOF off",
+            advice="set appendonly yes: without it a crash of the broker loses events",
+        ),
+        Finding(
+            "broker evicts nothing", ok=info["maxmemory_policy"] == "noeviction", found=str(info["maxmemory_policy"]),
+            advice="set maxmemory-policy noeviction: any other drops streams when memory is short",
+        ),
+        Finding(
+            "streams read", ok=not unread, found=f"{inbound - len(unread)} of {inbound} inbound streams have consumers",
+            advice=f"run the consumers: nobody reads {', '.join(unread[:3])}{' …' if len(unread) > 3 else ''}",
+        ),
+        Finding("notifications", ok=True, found=", ".join(
+            f"{row.stream.split(':', 1)[1]} {row.length}" for row in rows if row.stream in map(notification_stream, policies)
+        )),
+    ]  # fmt: skip

@@ -1,0 +1,161 @@
+"""The notifier: tails the ledger by position and tells platforms of each entry, in order, without a gap, and once.
+
+The ledger is the outbox. A notification's id is ``<position>-0`` and goes onto the stream only right after the one before it: the
+broker compares and adds in one step, so neither a crash, nor a second notifier, nor a stream that was deleted makes a gap or a
+double. The cursor is the stream's own last id. Of two notifiers the one that holds a programme's advisory lock works.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import structlog
+from redis.asyncio import Redis
+
+from schemas.events import EXHAUSTED
+from schemas.identifiers import ledger_source
+from schemas.policy import Policy
+from services.broker import AWAY, FIELD, connect, notification_stream
+from services.health import Answer
+from services.ledger.database import TRANSIENT, Connection, connect_once
+from services.ledger.entry import event_key
+from services.ledger.policies import Policies
+from services.notifications import Row, exhausted_event, exhausted_event_id, exhausts, notification
+from services.settings import Settings
+
+log = structlog.get_logger()
+
+_CHECK_EVERY_SECONDS: Final = 1.0
+"""How often a stream is looked at for having been deleted, and a programme for having lost its notifier."""
+
+_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('voucher-ledger/notifier/' || $1, 0))"
+_HEADS = "SELECT programme, position FROM head WHERE programme = ANY($1::text[])"
+_ENTRIES = """
+SELECT entry.*, block.policy FROM entry
+CROSS JOIN LATERAL (
+  SELECT policy FROM block WHERE programme = entry.programme AND last >= entry.position ORDER BY last LIMIT 1) AS block
+WHERE entry.programme = $1 AND entry.position > $2 ORDER BY entry.position LIMIT $3"""
+_KNOWN = "SELECT 1 FROM entry WHERE programme = $1 AND key = $2"
+
+# Adds ARGV[3], ARGV[4] … as the positions after ARGV[1], if that is where the stream stands; returns where it stands after.
+_ADD = """
+local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
+local last = 0
+if not info.err then
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then last = tonumber(string.match(info[i + 1], '^%d+')) end
+  end
+elseif not string.find(info.err, 'no such key') then
+  return info
+end
+local cursor = tonumber(ARGV[1])
+if last ~= cursor then return last end
+for i = 3, #ARGV do
+  cursor = cursor + 1
+  redis.call('XADD', KEYS[1], string.format('%.0f-0', cursor), ARGV[2], ARGV[i])
+end
+return cursor"""
+
+
+class Notifier:
+    """Notifications of the programmes that the settings name, from the ledger to their streams."""
+
+    def __init__(self, settings: Settings, policies: Mapping[str, Policy]) -> None:
+        self._settings = settings
+        self._policies = Policies(policies)
+        self._programmes = sorted(policies)
+        self._cursors: dict[str, int] = {}
+        self._distance: dict[str, int] = {}
+        self._trouble: str | None = "starting"
+
+    async def run(self) -> None:
+        """Notify until cancelled; while the database or the broker is away, wait and begin again."""
+        redis = connect(self._settings.require_redis_url())
+        pause = 0.1
+        try:
+            while True:
+                try:
+                    await self._session(redis)
+                except (*TRANSIENT, *AWAY) as error:
+                    self._trouble = f"{type(error).__name__}: {error}"
+                    log.warning("notifier waits", because=self._trouble, seconds=pause)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, self._settings.retry_seconds_max)
+                else:
+                    pause = 0.1
+        finally:
+            await redis.aclose()
+
+    async def _session(self, redis: Redis) -> None:
+        """Work for as long as one connection lasts: the locks are its."""
+        connection = await connect_once(self._settings.require_database_url())
+        loop = asyncio.get_running_loop()
+        self._cursors.clear()
+        looked_at = float("-inf")
+        try:
+            self._trouble = None
+            while True:
+                if loop.time() - looked_at > _CHECK_EVERY_SECONDS:
+                    await self._take_on(connection, redis)
+                    looked_at = loop.time()
+                if not await self._round(connection, redis):
+                    await asyncio.sleep(self._settings.notify_poll_seconds)
+        finally:
+            connection.terminate()
+
+    async def _take_on(self, connection: Connection, redis: Redis) -> None:
+        """Take on the programmes that nobody notifies for, and see where each stream stands."""
+        for programme in self._programmes:
+            if programme not in self._cursors and not await connection.fetchval(_LOCK, programme):
+                continue
+            stands_at = await self._add(redis, programme, -1, [])
+            if self._cursors.get(programme) != stands_at:
+                log.info("notifying", programme=programme, after=stands_at)
+                self._cursors[programme] = stands_at
+
+    async def _round(self, connection: Connection, redis: Redis) -> bool:
+        """Notify of some entries of each programme; return whether there were any."""
+        any_new = False
+        for row in await connection.fetch(_HEADS, list(self._cursors)):
+            programme, head = row["programme"], row["position"]
+            cursor = self._cursors[programme]
+            self._distance[programme] = head - cursor
+            if head > cursor:
+                any_new = True
+                self._cursors[programme] = await self._publish(connection, redis, programme, cursor)
+                self._distance[programme] = head - self._cursors[programme]
+        return any_new
+
+    async def _publish(self, connection: Connection, redis: Redis, programme: str, cursor: int) -> int:
+        rows = await connection.fetch(_ENTRIES, programme, cursor, self._settings.notify_batch_size)
+        for row in rows:
+            if row["kind"] == "issued" and row["accepted"]:
+                await self._close_if_exhausted(connection, redis, row)
+        return await self._add(redis, programme, cursor, [notification(row, row["policy"]) for row in rows])
+
+    async def _close_if_exhausted(self, connection: Connection, redis: Redis, row: Row) -> None:
+        """Make it known that a quota is used up, before the entry that did it is notified: after a crash it is done again."""
+        policy = await self._policies.in_force(connection, row["programme"], row["policy"])
+        if not exhausts(row, policy):
+            return
+        programme = row["programme"]
+        key = event_key(ledger_source(programme), exhausted_event_id(row))
+        if await connection.fetchval(_KNOWN, programme, key) is None:
+            await redis.xadd(f"quota.exhausted:{programme}", {FIELD: exhausted_event(row)})
+            log.info("quota exhausted", programme=programme, period=row["period"], type=EXHAUSTED)
+
+    async def _add(self, redis: Redis, programme: str, cursor: int, notifications: Sequence[bytes]) -> int:
+        """Add the notifications after the cursor if the stream stands there; return where it stands then."""
+        script = redis.register_script(_ADD)
+        return int(await script(keys=[notification_stream(programme)], args=[cursor, FIELD, *notifications]))
+
+    def ready(self) -> Answer:
+        """Say whether notifications keep up, or why not."""
+        if self._trouble is not None:
+            return Answer(ok=False, because=self._trouble)
+        ahead = sorted(programme for programme, distance in self._distance.items() if distance < 0)
+        if ahead:
+            return Answer(
+                ok=False, because=f"notified of more than the ledger has: {', '.join(ahead)} (restored from a backup?)"
+            )
+        return Answer(ok=True, because=f"{sum(self._distance.values())} entries behind")

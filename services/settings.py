@@ -1,0 +1,146 @@
+"""The settings: from the environment, with the prefix VOUCHER_LEDGER_, but DATABASE_URL and REDIS_URL as they are usual.
+
+A variable's name with _FILE behind it names a file that holds the value, for secrets. Settings are passed on, not imported.
+"""
+
+import os
+import socket
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from schemas.decoding import told
+
+PREFIX = "VOUCHER_LEDGER_"
+
+
+class SettingsError(ValueError):
+    """A setting is missing or wrong; the message names the variable."""
+
+
+def _variable(name: str, *more: str) -> AliasChoices:
+    return AliasChoices(name, *more)
+
+
+class _FromFiles(PydanticBaseSettingsSource):
+    """Values from the files that ``…_FILE`` variables name."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        alias = field.validation_alias
+        names = (
+            [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [PREFIX + field_name.upper()]
+        )  # fmt: skip
+        for name in names:
+            path = os.environ.get(f"{name.upper()}_FILE")
+            if path:
+                try:
+                    return Path(path).read_text(encoding="utf-8").strip(), name, False
+                except OSError as error:
+                    raise SettingsError(f"{name}_FILE names {path}, which cannot be read: {error.strerror}") from None
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
+        return {name: value for value, name, _ in found if value is not None}
+
+
+class Settings(BaseSettings):
+    """What an operator can set. Times say their unit in their name."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", populate_by_name=True)
+
+    database_url: str | None = Field(default=None, validation_alias=_variable("DATABASE_URL"))
+    """PostgreSQL, as the services' own login."""
+    migration_database_url: str | None = None
+    """The same database as a login that may make tables and roles; DATABASE_URL where there is none of its own."""
+    redis_url: str | None = Field(default=None, validation_alias=_variable("REDIS_URL"))
+    """Redis or Valkey."""
+
+    programmes_dir: Path | None = None
+    """A folder of policy files (one TOML a programme) instead of the shipped ones."""
+    programmes: Annotated[frozenset[str], NoDecode] = frozenset()
+    """The programmes to serve, separated by commas; all of the policy files when empty."""
+    providers: Annotated[frozenset[str], NoDecode] = frozenset()
+    """The providers (USCC) whose streams to read, separated by commas; all accredited ones when empty."""
+
+    consumer_name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    """The name that a consumer has in its group; each process needs one of its own."""
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    """Events in one read, and so at most in one transaction."""
+    readers: Annotated[int, Field(ge=1, le=16)] = 2
+    """Readers of each stream in a process: with two, one batch is read and decoded while the one before is committed."""
+    block_ms: Annotated[int, Field(ge=10, le=4_000)] = 1_000
+    """How long one read waits for an event; under the client's socket timeout."""
+    claim_idle_seconds: Annotated[float, Field(gt=0)] = 15
+    """A batch that a consumer holds this long without acknowledging is taken over."""
+    claim_every_seconds: Annotated[float, Field(gt=0)] = 5
+    """How often a consumer looks for batches to take over."""
+    wait_hours: Annotated[float, Field(ge=0)] = 24
+    """How long a redemption waits for its voucher."""
+    expire_every_seconds: Annotated[float, Field(gt=0)] = 30
+    """How often waits that are over are looked for."""
+    retry_seconds_max: Annotated[float, Field(gt=0)] = 5
+    """The longest pause between two tries while the database or the broker is away."""
+    graceful_seconds: Annotated[float, Field(gt=0)] = 15
+    """How long a service that was told to stop may take to finish the batch in flight."""
+    vouchers_in_memory_max: Annotated[int, Field(ge=1_000)] = 1_000_000
+    """Vouchers that a process keeps in memory for each programme."""
+    database_connections_max: Annotated[int, Field(ge=2, le=100)] = 8
+    notify_poll_seconds: Annotated[float, Field(gt=0, le=10)] = 0.02
+    """How often the notifier looks for new entries when there are none."""
+    notify_batch_size: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """Notifications written in one go."""
+    health_host: str = "127.0.0.1"
+    health_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """Where /livez and /readyz answer; nowhere when not set."""
+    log_level: str = "info"
+    log_json: bool | None = None
+    """JSON lines; when not set, JSON unless the log goes to a terminal."""
+
+    @field_validator("programmes", "providers", mode="before")
+    @classmethod
+    def _separated_by_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the names are pydantic-settings'
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the files that it names."""
+        return init_settings, env_settings, _FromFiles(settings_cls)
+
+    @property
+    def wait(self) -> timedelta:
+        """How long a redemption waits for its voucher."""
+        return timedelta(hours=self.wait_hours)
+
+    def require_database_url(self) -> str:
+        """Return the database's URL; raise SettingsError when there is none."""
+        if not self.database_url:
+            raise SettingsError("DATABASE_URL is not set (postgresql://user:password@host/database)")
+        return self.database_url
+
+    def require_redis_url(self) -> str:
+        """Return the broker's URL; raise SettingsError when there is none."""
+        if not self.redis_url:
+            raise SettingsError("REDIS_URL is not set (redis://user:password@host:6379/0)")
+        return self.redis_url
+
+
+def read_settings(**changes: Any) -> Settings:
+    """Read the settings from the environment; raise SettingsError with everything that is wrong in it."""
+    try:
+        return Settings(**changes)
+    except ValidationError as error:
+        raise SettingsError(f"wrong settings: {told(error)} (variables begin with {PREFIX})") from None
