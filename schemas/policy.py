@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from schemas.events import Kind
 from schemas.identifiers import ProgrammeCode
+from schemas.parts import Names, Part, Rule, Source
 from schemas.rules import (
     Applicants,
     Authority,
@@ -21,15 +22,11 @@ from schemas.rules import (
     KindRule,
     Maximum,
     Minimum,
-    Names,
-    Part,
     Period,
     Providers,
     Rate,
     Returns,
     Revenue,
-    Rule,
-    Source,
     Validity,
 )  # fmt: skip
 
@@ -69,6 +66,12 @@ class Policy(Part):
             unknown = (rule.providers or frozenset()) - self.providers.codes
             if unknown:
                 raise ValueError(f"kinds.{kind}: not among the accredited providers: {', '.join(sorted(unknown))}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_voucher_can_be_granted(self) -> Self:
+        if self.minimum is not None and self.maximum is not None and self.maximum.amount < self.minimum.amount:
+            raise ValueError("maximum: its amount is under the minimum's")
         return self
 
     def rules(self) -> list[tuple[str, Rule]]:

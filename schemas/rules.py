@@ -1,94 +1,15 @@
 """The rules that a programme can be made of. Each names its source and whether that is published or assumed."""
 
-import re
 from datetime import date
-from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
 from schemas.events import Item, Kind, Organisation, Size
-from schemas.identifiers import check_uscc
 from schemas.money import Amount
-
-SHARE_UNIT = 1_000_000
-"""A share is held in millionths, so that every rule is computed in whole numbers."""
-
-
-_SHARE = r"0\.[0-9]{1,6}|1(\.0{1,6})?"
-
-
-def _share_from_text(value: object) -> int:
-    if not isinstance(value, str):
-        raise ValueError('a share is a decimal string such as "0.50"')  # noqa: TRY004  pydantic reports ValueError only
-    share = int(Decimal(value) * SHARE_UNIT) if re.fullmatch(_SHARE, value) else 0
-    if share == 0:
-        raise ValueError('a share such as "0.50" is more than 0 and at most 1, with at most six decimals')
-    return share
-
-
-def _share_to_text(share: int) -> str:
-    whole, millionths = divmod(share, SHARE_UNIT)
-    return f"{whole}.{millionths:06d}"
-
-
-def _known_zone(name: str) -> str:
-    if name not in available_timezones():
-        raise ValueError(f"{name!r} is no time zone of the IANA database")
-    return name
-
-
-Uscc = Annotated[str, AfterValidator(check_uscc)]
-Share = Annotated[
-    int,
-    BeforeValidator(_share_from_text),
-    PlainSerializer(_share_to_text, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": f"^({_SHARE})$", "examples": ["0.50"]}),
-]
-Zone = Annotated[str, AfterValidator(_known_zone)]
-NotEmpty = Annotated[str, Field(min_length=1, max_length=2000)]
-
-
-class Part(BaseModel):
-    """A part of a policy file."""
-
-    # A misspelt rule must not be a rule left out.
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Names(Part):
-    """A name in Chinese and in English."""
-
-    zh: NotEmpty
-    en: NotEmpty
-
-
-class Source(Part):
-    """Where rules were read: a document, its date, and the date it was read on."""
-
-    title: NotEmpty
-    published_on: date | None = None
-    read_on: date | None = None
-    note: NotEmpty | None = None
-
-
-class Rule(Part):
-    """What every rule says of itself: where it comes from, and whether that is published or assumed."""
-
-    source: NotEmpty
-    status: Literal["published", "illustrative"]
-    note: NotEmpty | None = None
+from schemas.parts import Names, Part, Rule, Share, Some, Uscc, Zone
 
 
 class Authority(Rule):
@@ -128,17 +49,17 @@ class Budget(Rule):
 class Applicants(Rule):
     """Who may be issued a voucher. A list left out does not restrict; where it restricts, an attribute not given fails."""
 
-    organisations: frozenset[Organisation]
-    sizes: frozenset[Size] | None = None
-    industries: frozenset[str] | None = None
-    regions: frozenset[str] | None = None
+    organisations: Some[Organisation]
+    sizes: Some[Size] | None = None
+    industries: Some[str] | None = None
+    regions: Some[str] | None = None
 
 
 class Revenue(Rule):
     """The prior year's main revenue, in fen (yuan in the file), at or over which the organisations it binds are eligible."""
 
     minimum: Amount
-    binds: frozenset[Organisation]
+    binds: Some[Organisation]
 
 
 class Provider(Part):
@@ -174,24 +95,31 @@ class ContractRule(Rule):
     signed_from: date | None = None
     signed_until: date | None = None
     term_months_max: Annotated[int, Field(ge=1, le=120)] | None = None
+    """Of contracts whose event says when they end (``ends_on``); an authority that leaves that out vouches for the term."""
     one_voucher_each: bool = True
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.signed_from is not None and self.signed_until is not None and self.signed_until < self.signed_from:
+            raise ValueError("signed_until is before signed_from")
+        return self
 
 
 class KindRule(Rule):
     """What one kind of voucher buys, and, where that is narrower than the accredited ones, from whom."""
 
-    covers: Annotated[frozenset[Item], Field(min_length=1)]
-    providers: frozenset[Uscc] | None = None
+    covers: Some[Item]
+    providers: Some[Uscc] | None = None
 
 
 class When(Part):
     """The attributes that a rate is for; one left out matches all."""
 
-    organisations: frozenset[Organisation] | None = None
-    sizes: frozenset[Size] | None = None
-    industries: frozenset[str] | None = None
-    regions: frozenset[str] | None = None
-    kinds: frozenset[Kind] | None = None
+    organisations: Some[Organisation] | None = None
+    sizes: Some[Size] | None = None
+    industries: Some[str] | None = None
+    regions: Some[str] | None = None
+    kinds: Some[Kind] | None = None
 
 
 class Rate(Rule):
@@ -230,6 +158,12 @@ class Validity(Rule):
     months: Annotated[int, Field(ge=1, le=120)] | None = None
     days: Annotated[int, Field(ge=1, le=3660)] | None = None
     until: date | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.months is None and self.days is None and self.until is None:
+            raise ValueError("say months, days or until; without a validity leave the table out")
+        return self
 
 
 class Returns(Rule):

@@ -53,9 +53,9 @@ async def _inbound(redis: Redis, key: str, dead_letters: int, now_ms: int) -> Qu
     if group is None:
         # Nobody has read it yet: all of it waits.
         return Queue(key, length, length, None, None, None, dead_letters)
-    pending, oldest = int(group["pending"]), None
+    summary = await redis.xpending(key, GROUP)
+    pending, oldest = int(summary["pending"]), None
     if pending:
-        summary = await redis.xpending(key, GROUP)
         # An entry's id begins with the moment it was sent, in milliseconds.
         oldest = max(now_ms - int(summary["min"].split(b"-")[0]), 0) / 1000
     lag = group.get("lag")

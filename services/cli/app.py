@@ -32,13 +32,14 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
+WIDTH_OF_A_FILE = 160
+"""A pipe or a file has no width of its own."""
+
+out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
+err = Console(stderr=True, soft_wrap=True, width=None if sys.stderr.isatty() else WIDTH_OF_A_FILE)
 
 FOUND_WRONG = 1
 BAD_USAGE = 2
-
-WIDTH_OF_A_FILE = 160
 
 
 class CommandError(Exception):
@@ -124,8 +125,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         )
     for row in rows:
         table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
-    # A pipe or a file has no width of its own: there a row is one line.
-    out.print(table, width=None if out.is_terminal else WIDTH_OF_A_FILE)
+    out.print(table)
 
 
 def stop(status: int) -> NoReturn:

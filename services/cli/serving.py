@@ -43,7 +43,7 @@ def run_service(service: Annotated[Service, typer.Argument(help="Which service."
     settings = read_settings()
     settings.require_database_url()
     settings.require_redis_url()
-    with _fast_loop() as runner:
+    with fast_loop() as runner:
         work = _notify(settings) if service is Service.NOTIFIER else _consume(_CONSUMERS[service.value](settings))
         failed = runner.run(work)
     stop(1 if failed else 0)
@@ -84,7 +84,9 @@ def up(home: Home = DEFAULT) -> None:
     settings = read_settings()
     served_policies(settings)
     logs.set_up(settings, "up")
-    with _fast_loop() as runner, servers(settings, home) as running:
+    # A SIGTERM while the servers start ends this process in good order too: they are stopped on the way out.
+    signal.signal(signal.SIGTERM, _leave)
+    with fast_loop() as runner, servers(settings, home) as running:
         migrate_now(settings.migration_database_url or running.database_url)
         write_note(home, running)
         try:
@@ -92,7 +94,12 @@ def up(home: Home = DEFAULT) -> None:
             err.print("up: feed it with `voucher-ledger publish FILE`; Ctrl-C ends it", markup=False)
             runner.run(_supervise(settings, running))
         finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending; being told twice does not cut that short
             remove_note(home)
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(0)
 
 
 async def _supervise(settings: Settings, running: Running) -> None:
@@ -125,7 +132,8 @@ def environment(home: Home = DEFAULT, *, as_json: Json = False) -> None:
     typer.echo(f"export DATABASE_URL='{running.database_url}'\nexport REDIS_URL='{running.redis_url}'")
 
 
-def _fast_loop() -> asyncio.Runner:
+def fast_loop() -> asyncio.Runner:
+    """Return a runner of asyncio on uvloop, where that is to be had."""
     try:
         import uvloop  # noqa: PLC0415  not to be had on every platform
     except ImportError:

@@ -1,6 +1,7 @@
 """A consumer as a FastStream app: its broker, its ledger, its readers, and how it starts and stops."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -75,7 +76,8 @@ class Consumer:
             **streams_of.connection_options(),
             graceful_timeout=settings.graceful_seconds,
             apply_types=False,
-            log_level=10,
+            logger=logging.getLogger("voucher_ledger.broker"),
+            log_level=logging.DEBUG,
         )
         self.app = _App(self.broker, logger=None, lifespan=self._life)
         self.app.reader_ended = self._reader_ended

@@ -119,7 +119,8 @@ class Ledger:
         if not events:
             return []
         async with self._turn(programme), self.pool.acquire() as connection:
-            async with connection.transaction(readonly=not write):
+            # What is quoted holds no lock, so it is read from one snapshot.
+            async with connection.transaction(isolation=None if write else "repeatable_read", readonly=not write):
                 head = await self._lock(connection, programme) if write else await self._read(connection, programme)
                 waiting = await parking.for_vouchers_of(connection, programme, events)
                 batch = await self._batch(connection, programme, head, [*events, *waiting], write=write)

@@ -54,7 +54,10 @@ async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
 async def connect_once(database_url: str) -> "asyncpg.Connection[asyncpg.Record]":
     """Open one connection of the service's, for what belongs to a session. Raises as ``connect`` does."""
     connection = await asyncpg.connect(
-        database_url, timeout=CONNECT_TIMEOUT_SECONDS, command_timeout=COMMAND_TIMEOUT_SECONDS, server_settings=_SETTINGS
+        database_url,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        command_timeout=COMMAND_TIMEOUT_SECONDS,
+        server_settings=_SETTINGS,
     )
     await _prepare(connection)
     return connection

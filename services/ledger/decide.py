@@ -9,8 +9,9 @@ from datetime import date, datetime
 from schemas.codes import Code
 from schemas.events import Applicant, Event, IssuedData, QuotaExhausted, RedeemedData, VoucherIssued, VoucherRedeemed
 from schemas.identifiers import is_uscc
+from schemas.parts import SHARE_UNIT
 from schemas.policy import Policy
-from schemas.rules import SHARE_UNIT, When
+from schemas.rules import When
 from services.ledger.book import Book, Voucher
 from services.ledger.calendar import add_validity, months_between
 from services.ledger.entry import Decision, Inbound, Parked

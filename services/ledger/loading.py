@@ -74,6 +74,8 @@ async def catch_up(connection: Connection, programme: str, book: Book, position:
             quota_used=row["quota_used"], payable=row["payable"],
         )  # fmt: skip
         book.apply(decision, policy.budget_period_of(decision.period))
+    # As the block says it: entries that another policy decided may count in another period of the budget than in this one's.
+    book.issued_by_period = json.loads(await connection.fetchval(_ISSUED, programme, position))
     book.position = position
 
 

@@ -63,7 +63,7 @@ def test_the_time_of_a_time_ordered_id_goes_first(source):
     [
         "0190163d-8694-439b-aea5-966c26f8ad91",  # a random UUID: version 4
         "0190163g-8694-739b-aea5-966c26f8ad91",  # no hexadecimal
-        "０190163d-8694-739b-aea5-966c26f8ad9",  # a digit, but a full-width one
+        "０190163d-8694-739b-aea5-966c26f8ad91",  # a digit, but a full-width one
         "0190163d-8694-739b-aea5-966c26f8ad9",  # one character short
         "7",
         "事件-1",

@@ -1,0 +1,106 @@
+"""The servers that the integration tests share: one PostgreSQL and one Valkey a run, a database of its own for each test.
+
+The servers are the embedded ones. A test may do to its database what it likes; the template that it was made from stays.
+"""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator, Mapping
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from sqlalchemy.engine import make_url
+
+from schemas.policy import Policy
+from services import broker
+from services.embedded import Embedded, Servers
+from services.ledger.append import Ledger
+from services.ledger.database import connect
+from services.ledger.migrate import migrate
+from services.programmes import load_policies
+
+TEMPLATE = "template_ledger"
+
+_numbers = itertools.count(1)
+
+
+def in_database(database_url: str, name: str) -> str:
+    """Return the URL of another database of the same server."""
+    return make_url(database_url).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """One PostgreSQL and one Valkey for the whole run; nothing of theirs outlives it."""
+    with Embedded(tmp_path_factory.mktemp("s"), durable=False) as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def template_database(servers: Servers) -> str:
+    """The name of a migrated database that each test's is a copy of."""
+    administrator = await asyncpg.connect(servers.database_url)
+    await administrator.execute(f"CREATE DATABASE {TEMPLATE}")
+    await administrator.close()
+    await migrate(in_database(servers.database_url, TEMPLATE))
+    return TEMPLATE
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def database_url(servers: Servers, template_database: str) -> AsyncIterator[str]:
+    """A migrated database of the test's own, as a superuser; dropped afterwards, whoever is still connected."""
+    name = f"test_{next(_numbers)}"
+    administrator = await asyncpg.connect(servers.database_url)
+    await administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    try:
+        yield in_database(servers.database_url, name)
+    finally:
+        await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await administrator.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pool(database_url: str) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    """The services' connections to the test's database, in the services' role."""
+    opened = await connect(database_url)
+    yield opened
+    opened.terminate()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def admin(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A superuser's connection to the test's database."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    connection.terminate()
+
+
+@pytest.fixture(scope="session")
+def policies() -> Mapping[str, Policy]:
+    """The shipped policies, by programme."""
+    return load_policies()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def ledger(pool: "asyncpg.Pool[asyncpg.Record]", policies: Mapping[str, Policy]) -> Ledger:
+    """A ledger of all shipped programmes, opened on the test's database."""
+    opened = Ledger(pool, policies)
+    await opened.open()
+    return opened
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def redis_url(servers: Servers) -> str:
+    """The broker's URL; the broker is emptied first."""
+    client = broker.connect(servers.redis_url)
+    await client.flushall()
+    await client.aclose()
+    return servers.redis_url
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def redis(redis_url: str) -> AsyncIterator[broker.Redis]:
+    """A client of the empty broker; it gives bytes."""
+    client = broker.connect(redis_url)
+    yield client
+    await client.aclose()
