@@ -8,11 +8,12 @@ tried one by one, and the culprit alone is set aside. Only after all of it may t
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import stamina
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from schemas.codes import DeadLetterReason
 from schemas.decoding import UndecodableError
@@ -21,13 +22,15 @@ from services.consumers.deadletters import DeadLetter, keep
 from services.consumers.reading import original_bytes, read_entry
 from services.ledger.append import Ledger
 from services.ledger.batch import Outcome, Rejected
-from services.ledger.database import TRANSIENT
+from services.ledger.database import is_of_the_database
 from services.ledger.entry import Inbound, inbound
 
 log = structlog.get_logger()
 Result = TypeVar("Result")
 
-PAUSE_SECONDS_FIRST = 0.1
+PAUSE_SECONDS_FIRST: Final = 0.1
+UNDECIDABLE_IN_A_BATCH_MAX: Final = 10
+"""More than this, and the batch is held: a broken release must not empty the queue into the dead letters."""
 
 
 class RawEntry(NamedTuple):
@@ -85,52 +88,79 @@ class Intake:
 
     async def _append(self, programme: str, items: Sequence[_Item]) -> list[DeadLetter]:
         events = [item.inbound for item in items]
-        try:
-            outcomes = await self._hold(lambda: self.ledger.append(programme, events))
-        except Exception:
-            # What is left is a mistake of ours. It must not take its neighbours along.
-            log.exception("batch failed, trying one by one", programme=programme, events=len(items))
-            return [letter for item in items for letter in await self._append_one(programme, item)]
-        return [
-            _letter(item, outcome)
-            for item, outcome in zip(items, outcomes, strict=True)
-            if isinstance(outcome, Rejected)
-        ]
+        pause = PAUSE_SECONDS_FIRST
+        while True:
+            try:
+                outcomes = await self._hold(lambda: self.ledger.append(programme, events))
+            except Exception:
+                # What is left is a mistake of ours. It must not take its neighbours along.
+                log.exception("batch failed, trying one by one", programme=programme, events=len(items))
+            else:
+                return [
+                    _letter(item, found)
+                    for item, found in zip(items, outcomes, strict=True)
+                    if isinstance(found, Rejected)
+                ]
+            letters = await self._one_by_one(programme, items)
+            if letters is not None:
+                return letters
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, self.retry_seconds_max)
 
-    async def _append_one(self, programme: str, item: _Item) -> list[DeadLetter]:
-        try:
-            (outcome,) = await self._hold(lambda: self.ledger.append(programme, [item.inbound]))
-        except Exception as error:
-            log.exception("undecidable", programme=programme, entry_id=item.entry_id.decode())
-            self.health.undecidable += 1
-            detail = f"{type(error).__name__}: {error}"
-            return [DeadLetter(item.entry_id, item.inbound.raw, DeadLetterReason.UNDECIDABLE, detail)]
-        return [_letter(item, outcome)] if isinstance(outcome, Rejected) else []
+    async def _one_by_one(self, programme: str, items: Sequence[_Item]) -> list[DeadLetter] | None:
+        """Append each event on its own, and return the letters; None when so many fail that it cannot be the events."""
+        letters: list[DeadLetter] = []
+        undecidable = 0
+        for item in items:
+            try:
+                (outcome,) = await self._hold(lambda one=item: self.ledger.append(programme, [one.inbound]))  # type: ignore[misc]  # a default binds it now
+            except Exception as error:
+                log.exception("undecidable", programme=programme, entry_id=item.entry_id.decode())
+                undecidable += 1
+                detail = f"{type(error).__name__}: {error}"
+                letters.append(DeadLetter(item.entry_id, item.inbound.raw, DeadLetterReason.UNDECIDABLE, detail))
+                if undecidable > UNDECIDABLE_IN_A_BATCH_MAX:
+                    self._held(
+                        f"{undecidable} events of a batch are undecidable, the last by {detail}: is this release broken?"
+                    )
+                    return None
+            else:
+                letters += [_letter(item, outcome)] if isinstance(outcome, Rejected) else []
+        self.health.undecidable += undecidable
+        self.health.holding_since = None
+        return letters
 
     async def _hold(self, act: Callable[[], Awaitable[Result]]) -> Result:
-        """Do it, however long the database or the broker is away."""
-        loop = asyncio.get_running_loop()
+        """Do it, however long the database or the broker is away or refuses us."""
         retries = stamina.retry_context(
-            on=(*TRANSIENT, *AWAY), attempts=None, timeout=None,
+            on=_is_not_the_events, attempts=None, timeout=None,
             wait_initial=PAUSE_SECONDS_FIRST, wait_max=self.retry_seconds_max, wait_jitter=PAUSE_SECONDS_FIRST,
         )  # fmt: skip
         async for attempt in retries:
             with attempt:
                 try:
                     result = await act()
-                except (*TRANSIENT, *AWAY) as error:
-                    self.health.holding_since = self.health.holding_since or loop.time()
-                    self.health.holding_because = f"{type(error).__name__}: {error}"
-                    log.warning("held", because=self.health.holding_because, attempt=attempt.num)
+                except Exception as error:
+                    if _is_not_the_events(error):
+                        self._held(f"{type(error).__name__}: {error}")
                     raise
                 self.health.holding_since = None
                 return result
         raise AssertionError("the retries do not end by themselves")
 
+    def _held(self, because: str) -> None:
+        self.health.holding_since = self.health.holding_since or asyncio.get_running_loop().time()
+        self.health.holding_because = because
+        log.warning("held", because=because)
+
     def _tell(self, stream: InboundStream, letters: Sequence[DeadLetter]) -> None:
         self.health.dead_letters += len(letters)
         reasons = sorted({str(letter.reason) for letter in letters})
         log.warning("dead letters", stream=stream.key, count=len(letters), reasons=reasons)
+
+
+def _is_not_the_events(error: Exception) -> bool:
+    return is_of_the_database(error) or isinstance(error, (RedisError, *AWAY))
 
 
 def _letter(item: _Item, outcome: Outcome) -> DeadLetter:

@@ -4,9 +4,9 @@ It holds the programme's own figures whole, and of vouchers, quotas and payables
 what it does not hold is the loader's work, not its own: a question about something not loaded is a mistake, and raises.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import islice
 
 from schemas.events import Kind
 from services.ledger.entry import Decision
@@ -93,8 +93,7 @@ def _trim(held: dict[str, Voucher | None] | dict[tuple[str, str], int], limit: i
     if len(held) <= limit:
         return
     # Some at once, so that a full book is not trimmed again with every batch.
-    oldest: Iterable[object] = list(held)[: len(held) - limit + limit // 10]
-    for key in oldest:
+    for key in list(islice(held, len(held) - limit + limit // 10)):
         del held[key]  # type: ignore[arg-type]  # keys of this very dict
 
 

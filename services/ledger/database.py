@@ -41,9 +41,26 @@ TRANSIENT: Final = (
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
     asyncpg.PostgresIOError,
 )
-"""Failures that pass without anyone changing the event: hold, back off, try again. Nothing else is tried again."""
+"""Failures that pass by themselves: the server or the way to it is away, or two transactions met. Back off, try again."""
+
+_EVENT_AT_FAULT: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
+
+
+def is_of_the_database(error: BaseException) -> bool:
+    """Whether a failure is the database's, and not one that this very event makes each time.
+
+    A lost right or a missing table is nothing that an event should pay for: its batch waits until someone mends it.
+    """
+    if isinstance(error, _EVENT_AT_FAULT):
+        return False
+    return isinstance(error, (*TRANSIENT, asyncpg.PostgresError))
 
 
 async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:

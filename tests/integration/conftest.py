@@ -22,6 +22,8 @@ from services.programmes import load_policies
 TEMPLATE = "template_ledger"
 
 _numbers = itertools.count(1)
+_used: list[str] = []
+"""Databases of tests that are over; each is dropped with the next, when its last sessions had the time to end."""
 
 
 def in_database(database_url: str, name: str) -> str:
@@ -51,12 +53,12 @@ async def database_url(servers: Servers, template_database: str) -> AsyncIterato
     """A migrated database of the test's own, as a superuser; dropped afterwards, whoever is still connected."""
     name = f"test_{next(_numbers)}"
     administrator = await asyncpg.connect(servers.database_url)
-    await administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
-    try:
-        yield in_database(servers.database_url, name)
-    finally:
-        await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await administrator.close()
+    while _used:
+        await administrator.execute(f"DROP DATABASE {_used.pop()} WITH (FORCE)")
+    await administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template_database} STRATEGY FILE_COPY")
+    await administrator.close()
+    yield in_database(servers.database_url, name)
+    _used.append(name)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

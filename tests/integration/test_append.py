@@ -158,12 +158,14 @@ async def test_a_redemption_and_its_issue_meet_across_two_ledgers(ledger, ledger
     assert await admin.fetchval("SELECT count(*) FROM parked") == 0
 
 
-async def test_parked_redemptions_are_decided_in_the_order_they_came_in(ledger, admin):
-    events = [redemption_event("V-1", n, amount="60000.00", event_id=f"{9 - n}") for n in range(3)]
-    ledger._clock = lambda: NOON
-    for minute, event in enumerate(events):
-        ledger._clock = lambda minute=minute: NOON + timedelta(minutes=minute)
-        assert entered(await append(ledger, event)) == ["Waiting"]
+async def test_parked_redemptions_are_decided_in_the_order_they_came_in(pool, policies, admin):
+    now = NOON
+    ledger = Ledger(pool, policies, clock=lambda: now)
+    await ledger.open()
+    for n in range(3):
+        now += timedelta(minutes=1)
+        waiting = redemption_event("V-1", n, amount="60000.00", event_id=f"{9 - n}")
+        assert entered(await append(ledger, waiting)) == ["Waiting"]
     assert entered(await append(ledger, issue_event("V-1"))) == [None]
     rows = await admin.fetch("SELECT convert_from(event, 'UTF8')::json ->> 'id' AS id, code FROM entry ORDER BY position")
     over = Code.EXCEEDS_VOUCHER_BALANCE
@@ -171,10 +173,11 @@ async def test_parked_redemptions_are_decided_in_the_order_they_came_in(ledger, 
 
 
 async def test_a_parked_redemption_whose_wait_is_over_is_refused_once_and_an_issue_after_it_stands(
-    ledger, ledgers, admin, pool, policies
+    pool, policies, admin
 ):
     now = NOON
     waiting, other = (Ledger(pool, policies, Limits(wait=timedelta(hours=24)), clock=lambda: now) for _ in range(2))
+    await waiting.open()
     redemption = redemption_event("V-1")
     assert await append(waiting, redemption) == [Waiting()]
     now += timedelta(hours=23, minutes=59)
