@@ -46,7 +46,8 @@ async def codes_in(admin: asyncpg.Connection) -> list[tuple[str, str | None]]:
 
 async def figures_in(admin: asyncpg.Connection, voucher_id: str) -> int:
     return await admin.fetchval(
-        "SELECT voucher_remaining FROM entry WHERE voucher_id = $1 AND accepted ORDER BY position DESC LIMIT 1", voucher_id
+        "SELECT voucher_remaining FROM entry WHERE voucher_id = $1 AND accepted ORDER BY position DESC LIMIT 1",
+        voucher_id,
     )
 
 
@@ -167,7 +168,9 @@ async def test_parked_redemptions_are_decided_in_the_order_they_came_in(pool, po
         waiting = redemption_event("V-1", n, amount="60000.00", event_id=f"{9 - n}")
         assert entered(await append(ledger, waiting)) == ["Waiting"]
     assert entered(await append(ledger, issue_event("V-1"))) == [None]
-    rows = await admin.fetch("SELECT convert_from(event, 'UTF8')::json ->> 'id' AS id, code FROM entry ORDER BY position")
+    rows = await admin.fetch(
+        "SELECT convert_from(event, 'UTF8')::json ->> 'id' AS id, code FROM entry ORDER BY position"
+    )
     over = Code.EXCEEDS_VOUCHER_BALANCE
     assert [tuple(row) for row in rows] == [("issue-V-1", None), ("9", None), ("8", over), ("7", over)]
 
