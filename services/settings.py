@@ -22,26 +22,20 @@ class SettingsError(ValueError):
     """A setting is missing or wrong; the message names the variable."""
 
 
-def _variable(name: str, *more: str) -> AliasChoices:
-    return AliasChoices(name, *more)
-
-
 class _FromFiles(PydanticBaseSettingsSource):
     """Values from the files that ``…_FILE`` variables name."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         alias = field.validation_alias
-        names = (
-            [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [PREFIX + field_name.upper()]
-        )  # fmt: skip
-        for name in names:
-            path = os.environ.get(f"{name.upper()}_FILE")
-            if path:
-                try:
-                    return Path(path).read_text(encoding="utf-8").strip(), name, False
-                except OSError as error:
-                    raise SettingsError(f"{name}_FILE names {path}, which cannot be read: {error.strerror}") from None
-        return None, field_name, False
+        name = str(alias.choices[0]) if isinstance(alias, AliasChoices) else PREFIX + field_name.upper()
+        path = os.environ.get(f"{name}_FILE")
+        if not path:
+            return None, field_name, False
+        try:
+            value = Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingsError(f"{name}_FILE names {path}, which cannot be read: {error.strerror}") from None
+        return value, name if alias else field_name, False
 
     def __call__(self) -> dict[str, Any]:
         found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
@@ -53,11 +47,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", populate_by_name=True)
 
-    database_url: str | None = Field(default=None, validation_alias=_variable("DATABASE_URL"))
+    database_url: str | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL"))
     """PostgreSQL, as the services' own login."""
     migration_database_url: str | None = None
     """The same database as a login that may make tables and roles; DATABASE_URL where there is none of its own."""
-    redis_url: str | None = Field(default=None, validation_alias=_variable("REDIS_URL"))
+    redis_url: str | None = Field(default=None, validation_alias=AliasChoices("REDIS_URL"))
     """Redis or Valkey."""
 
     programmes_dir: Path | None = None
@@ -90,14 +84,17 @@ class Settings(BaseSettings):
     vouchers_in_memory_max: Annotated[int, Field(ge=1_000)] = 1_000_000
     """Vouchers that a process keeps in memory for each programme."""
     database_connections_max: Annotated[int, Field(ge=2, le=100)] = 8
+    """Connections that a process opens to the database at the most."""
     notify_poll_seconds: Annotated[float, Field(gt=0, le=10)] = 0.02
     """How often the notifier looks for new entries when there are none."""
     notify_batch_size: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Notifications written in one go."""
     health_host: str = "127.0.0.1"
+    """The address that /livez and /readyz are bound to."""
     health_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     """Where /livez and /readyz answer; nowhere when not set."""
     log_level: str = "info"
+    """debug, info, warning or error."""
     log_json: bool | None = None
     """JSON lines; when not set, JSON unless the log goes to a terminal."""
 

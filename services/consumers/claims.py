@@ -10,16 +10,29 @@ from typing import Final
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
-from services.broker import AWAY, GROUP, InboundStream
+from services.broker import GROUP, InboundStream
 from services.consumers.intake import Intake, RawEntry
+from services.consumers.rounds import attempt
 
 log = structlog.get_logger()
 
 _FROM_THE_START: Final = b"0-0"
 FORGOTTEN_AFTER_MS: Final = 3_600_000
 """A consumer with nothing pending that was not seen for an hour is taken off its group."""
+
+# Looked and taken off in one step: what a consumer had pending would be gone with it.
+_FORGET: Final = """
+local forgotten = 0
+for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local consumer = {}
+  for i = 1, #row, 2 do consumer[row[i]] = row[i + 1] end
+  if consumer['pending'] == 0 and consumer['idle'] > tonumber(ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer['name'])
+    forgotten = forgotten + 1
+  end
+end
+return forgotten"""
 
 
 @dataclass(slots=True)
@@ -39,13 +52,9 @@ class Claimer:
         """Look for abandoned batches until cancelled."""
         while True:
             for stream in self.streams:
-                try:
+                async with attempt(f"claiming on {stream.key}", self.intake.health.troubles):
                     await self.take_over(stream)
-                    await self._forget_gone(stream)
-                except AWAY as error:
-                    log.warning("claiming waits for the broker", stream=stream.key, because=str(error))
-                except ResponseError as error:
-                    log.warning("claiming is not possible", stream=stream.key, because=str(error))
+                    await self.forget_gone(stream)
             await asyncio.sleep(self.every_seconds)
 
     async def take_over(self, stream: InboundStream) -> int:
@@ -68,7 +77,7 @@ class Claimer:
             if cursor == _FROM_THE_START:
                 return taken
 
-    async def _forget_gone(self, stream: InboundStream) -> None:
-        for consumer in await self.redis.xinfo_consumers(stream.key, GROUP):
-            if consumer["pending"] == 0 and consumer["idle"] > FORGOTTEN_AFTER_MS:
-                await self.redis.xgroup_delconsumer(stream.key, GROUP, consumer["name"])
+    async def forget_gone(self, stream: InboundStream, after_ms: int = FORGOTTEN_AFTER_MS) -> int:
+        """Take consumers off the group that were not seen for long and have nothing pending; return how many."""
+        script = self.redis.register_script(_FORGET)
+        return int(await script(keys=[stream.key], args=[GROUP, after_ms]))

@@ -9,14 +9,18 @@ from redis.asyncio import Redis
 from schemas.codes import DeadLetterReason
 from services.broker import DEAD_LETTERS, GROUP
 
-# Acknowledged and kept in one step, and kept only by whoever acknowledges: a batch that two consumers hold, or that is read
-# again after a crash, leaves one dead letter.
+# Kept and acknowledged in one step, and kept only while pending: a batch that two consumers hold, or that is read again after a
+# crash, leaves one dead letter. Kept first: what a script did before it failed (the memory is full, say) stays done.
 _KEEP: Final = """
-if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 1 then
-  redis.call('XADD', KEYS[2], '*', 'event', ARGV[3], 'stream', KEYS[1], 'entry_id', ARGV[2],
-             'reason', ARGV[4], 'detail', ARGV[5], 'failed_at', ARGV[6])
+local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
+if pending.err then
+  if string.find(pending.err, 'NOGROUP') then return 0 end
+  return pending
 end
-return 1"""
+if #pending == 0 then return 0 end
+redis.call('XADD', KEYS[2], '*', 'event', ARGV[3], 'stream', KEYS[1], 'entry_id', ARGV[2],
+           'reason', ARGV[4], 'detail', ARGV[5], 'failed_at', ARGV[6])
+return redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])"""
 
 DETAIL_LENGTH_MAX: Final = 500
 

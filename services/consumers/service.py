@@ -1,9 +1,9 @@
 """A consumer as a FastStream app: its broker, its ledger, its readers, and how it starts and stops."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import stamina
@@ -16,23 +16,30 @@ from schemas.policy import Policy
 from services import broker as streams_of
 from services import logs
 from services.broker import AWAY, GROUP, InboundStream
+from services.consumers import rounds
 from services.consumers.claims import Claimer
 from services.consumers.intake import Intake, RawEntry
 from services.health import Answer, serve_health
 from services.ledger.append import Ledger, Limits
 from services.ledger.database import TRANSIENT, connect
 from services.programmes import load_policies
-from services.settings import Settings
+from services.settings import Settings, SettingsError
 
 log = structlog.get_logger()
 
 Streams = Callable[[Mapping[str, Policy], Settings], Sequence[InboundStream]]
 _HELD_UNREADY_SECONDS: Final = 5
+_READERS_WATCHED_EVERY_SECONDS: Final = 1
+_CLOSED_WITHIN_SECONDS: Final = 5
 
 
 def served_policies(settings: Settings) -> dict[str, Policy]:
-    """Return the policies of the programmes that the settings name. Raises PolicyError, and KeyError for one that has no file."""
+    """Return the policies of the programmes that the settings name. Raises PolicyError, and SettingsError for one that has no file."""
     policies = load_policies(settings.programmes_dir)
+    if unknown := settings.programmes - policies.keys():
+        raise SettingsError(
+            f"VOUCHER_LEDGER_PROGRAMMES names {', '.join(sorted(unknown))}, there is {', '.join(policies)}"
+        )
     return {code: policies[code] for code in sorted(settings.programmes or policies)}
 
 
@@ -118,7 +125,7 @@ class Consumer:
         finally:
             self._claimer.in_flight -= held
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _life(self) -> AsyncIterator[None]:
         settings = self.settings
         logs.set_up(settings, self.name)
@@ -143,23 +150,24 @@ class Consumer:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await redis.aclose()
-            await pool.close()
+            with contextlib.suppress(TimeoutError):  # a server that hangs does not keep the process: it cuts the lines
+                await asyncio.wait_for(pool.close(), _CLOSED_WITHIN_SECONDS)
             log.info("stopped", entries=self._intake.health.entries)
 
     def _beside(self, ledger: Ledger, claimer: Claimer) -> list[Any]:
-        beside: list[Any] = [claimer.run(), self._end_waits(ledger)]
+        beside: list[Any] = [
+            claimer.run(), self._end_waits(ledger, claimer.intake.health.troubles), self._watch_readers(),
+        ]  # fmt: skip
         if self.settings.health_port is not None:
             beside.append(serve_health(self.settings.health_host, self.settings.health_port, self.ready))
         return beside
 
-    async def _end_waits(self, ledger: Ledger) -> None:
+    async def _end_waits(self, ledger: Ledger, troubles: dict[str, str]) -> None:
         while True:
             for programme in self.policies:
-                try:
+                async with rounds.attempt(f"ending waits of {programme}", troubles):
                     while refused := await ledger.expire_parked(programme):
                         log.info("waits over", programme=programme, redemptions=refused)
-                except TRANSIENT as error:
-                    log.warning("ending waits is put off", programme=programme, because=str(error))
             await asyncio.sleep(self.settings.expire_every_seconds)
 
     async def _wait_for(self, act: Callable[[], Awaitable[Any]]) -> Any:
@@ -175,6 +183,17 @@ class Consumer:
                     log.warning("not started yet", because=f"{type(error).__name__}: {error}")
                     raise
         raise AssertionError("the retries do not end by themselves")
+
+    async def _watch_readers(self) -> None:
+        """End the app when the broker refuses a reader its read: FastStream would ask again without a pause, for ever."""
+        while True:
+            for key, reader in self._readers:
+                if len(reader.tasks) > 1:
+                    log.error("a reader is refused", stream=key, because=repr(reader.tasks[0].exception()))
+                    self.app.told_by_reader = True
+                    self.app.exit()
+                    return
+            await asyncio.sleep(_READERS_WATCHED_EVERY_SECONDS)
 
     def _reader_ended(self) -> bool:
         return self._intake is not None and any(_ended(reader) for _, reader in self._readers)
@@ -196,9 +215,10 @@ class Consumer:
         stopped = {key for key, reader in self._readers if _ended(reader)}
         if stopped:
             return Answer(ok=False, because=f"readers stopped: {', '.join(sorted(stopped))}")
-        held = health.holding_since
-        if held is not None and asyncio.get_running_loop().time() - held > _HELD_UNREADY_SECONDS:
-            return Answer(ok=False, because=f"holding: {health.holding_because}")
+        if (held := health.held(_HELD_UNREADY_SECONDS)) is not None:
+            return Answer(ok=False, because=f"holding: {held}")
+        for trouble in health.troubles.values():
+            return Answer(ok=False, because=trouble)
         if health.undecidable:
             return Answer(ok=False, because=f"{health.undecidable} undecidable events: see the dead letters")
         return Answer(ok=True, because="reading")

@@ -18,7 +18,7 @@ from services.ledger import chain, loading, parking
 from services.ledger.batch import Batch, Outcome, by_voucher
 from services.ledger.book import Book
 from services.ledger.database import Connection
-from services.ledger.decide import period_of
+from services.ledger.decide import issue_period
 from services.ledger.entry import Inbound
 from services.ledger.policies import Policies
 
@@ -149,8 +149,7 @@ class Ledger:
             book = await loading.begin(connection, programme, head.position)
         await loading.catch_up(connection, programme, book, head.position, policy)
         recorded_at = max(self._clock(), head.recorded_at)
-        periods = [period_of(policy, inbound.event, recorded_at) for inbound in events]
-        await loading.load(connection, programme, book, events, periods)
+        await loading.load(connection, programme, book, events, lambda issue: issue_period(policy, issue, recorded_at))
         return Batch(programme, policy, book, recorded_at, known={}, waiting={})
 
     async def _write(self, connection: Connection, batch: Batch, head: _Head) -> None:

@@ -87,11 +87,16 @@ def decide_issue(
     return decision
 
 
+def issue_period(policy: Policy, issue: VoucherIssued, recorded_at: datetime) -> str:
+    """Return the cap's period that an issue counts in: whose quota a book has to have loaded before it is decided."""
+    return policy.period_of(_attribution_day(policy, issue, recorded_at))
+
+
 def period_of(policy: Policy, event: Event, recorded_at: datetime) -> str:
-    """Return the period that an event counts in: what a book has to have loaded before it is decided."""
+    """Return the period that an event counts in."""
     match event:
         case VoucherIssued():
-            return policy.period_of(_attribution_day(policy, event, recorded_at))
+            return issue_period(policy, event, recorded_at)
         case VoucherRedeemed():
             return policy.period_of(event.time.astimezone(policy.period.zone).date())
         case QuotaExhausted():

@@ -40,7 +40,7 @@ class Kept:
 
 def read_policy_row(programme: str, row: Row) -> PolicyRead:
     """Return the policy that a row keeps; the error, not raised, where the row is not what its digest says."""
-    if hashlib.sha256(row["content"].encode()).digest() != row["digest"]:
+    if hashlib.sha256((row["content"] or "").encode()).digest() != row["digest"]:
         return EvidenceError("the policy's content does not have the digest that it is kept by")
     try:
         policy = Policy.model_validate_json(row["content"])
@@ -95,7 +95,7 @@ def check_head(head: Row, before: Kept, policies: Mapping[bytes, PolicyRead]) ->
         raise EvidenceError(f"the head says revision {head['revision']}, its policy revision {policy.revision}")
     if policy.revision < before.revision:
         raise EvidenceError(f"the head's policy is revision {policy.revision}, after revision {before.revision}")
-    for digest in sorted(policies):
+    for digest in policies:
         _known(digest, policies)
 
 

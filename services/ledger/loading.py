@@ -5,7 +5,7 @@ whatever the size of the batch.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from schemas.decoding import decode
@@ -86,14 +86,18 @@ async def known_events(connection: Connection, programme: str, events: Sequence[
 
 
 async def load(
-    connection: Connection, programme: str, book: Book, events: Sequence[Inbound], periods: Sequence[str]
+    connection: Connection,
+    programme: str,
+    book: Book,
+    events: Sequence[Inbound],
+    period_of: Callable[[VoucherIssued], str],
 ) -> None:
-    """Bring in what the events ask the book for; ``periods`` names the cap's period of each event, in their order."""
+    """Bring in what the events ask the book for; ``period_of`` names the cap's period of an issue."""
     claims: list[bytes] = []
     vouchers: set[str] = set()
     quotas: set[tuple[str, str]] = set()
     providers: set[str] = set()
-    for inbound, period in zip(events, periods, strict=True):
+    for inbound in events:
         event = inbound.event
         if inbound.claim is not None:
             claims.append(inbound.claim)
@@ -102,7 +106,7 @@ async def load(
             providers.add(event.data.provider)
         elif isinstance(event, VoucherIssued):
             vouchers.add(event.data.voucher_id)
-            quotas.add((event.data.enterprise.uscc, period))
+            quotas.add((event.data.enterprise.uscc, period_of(event)))
         elif isinstance(event, QuotaExhausted) and event.data.enterprise is not None:
             quotas.add((event.data.enterprise, event.data.period))
     if claims:

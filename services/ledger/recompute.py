@@ -117,8 +117,10 @@ class Recomputation:
         )  # fmt: skip
 
 
-def moment_of(sent: bytes) -> datetime | None:
+def moment_of(sent: bytes | None) -> datetime | None:
     """Return the moment in the bytes of ``timestamptz_send``, None where no calendar has it (infinity, the year 20000)."""
+    if sent is None:
+        return None
     try:
         return _EPOCH + timedelta(microseconds=int.from_bytes(sent, "big", signed=True))
     except OverflowError:

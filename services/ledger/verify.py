@@ -188,5 +188,5 @@ class _Walk:
             place = max(1, min(stray["first"], after))
             raise _WrongError(place, f"a block from {stray['first']} to {stray['last']} has no place in the chain")
         if head is not None and head["position"] != self.position:
-            place = max(0, min(head["position"], self.position)) + 1
+            place = max(0, min(head["position"] or 0, self.position)) + 1
             raise _WrongError(place, f"the head is at {head['position']}, but the entries end at {self.position}")

@@ -40,7 +40,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def template_database(servers: Servers) -> str:
-    """The name of a migrated database that each test's is a copy of."""
+    """Migrate the database that each test's is a copy of; return its name."""
     administrator = await asyncpg.connect(servers.database_url)
     await administrator.execute(f"CREATE DATABASE {TEMPLATE}")
     await administrator.close()
@@ -50,7 +50,7 @@ async def template_database(servers: Servers) -> str:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def database_url(servers: Servers, template_database: str) -> AsyncIterator[str]:
-    """A migrated database of the test's own, as a superuser; dropped afterwards, whoever is still connected."""
+    """Make a migrated database of the test's own; it is dropped afterwards, whoever is still connected."""
     name = f"test_{next(_numbers)}"
     administrator = await asyncpg.connect(servers.database_url)
     while _used:
@@ -63,7 +63,7 @@ async def database_url(servers: Servers, template_database: str) -> AsyncIterato
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def pool(database_url: str) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
-    """The services' connections to the test's database, in the services' role."""
+    """Connect as the services do to the test's database, in the services' role."""
     opened = await connect(database_url)
     yield opened
     opened.terminate()
@@ -71,7 +71,7 @@ async def pool(database_url: str) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def admin(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """A superuser's connection to the test's database."""
+    """Connect as a superuser to the test's database."""
     connection = await asyncpg.connect(database_url)
     yield connection
     connection.terminate()
@@ -79,13 +79,13 @@ async def admin(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.
 
 @pytest.fixture(scope="session")
 def policies() -> Mapping[str, Policy]:
-    """The shipped policies, by programme."""
+    """Return the shipped policies, by programme."""
     return load_policies()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def ledger(pool: "asyncpg.Pool[asyncpg.Record]", policies: Mapping[str, Policy]) -> Ledger:
-    """A ledger of all shipped programmes, opened on the test's database."""
+    """Open a ledger of all shipped programmes on the test's database."""
     opened = Ledger(pool, policies)
     await opened.open()
     return opened
@@ -93,7 +93,7 @@ async def ledger(pool: "asyncpg.Pool[asyncpg.Record]", policies: Mapping[str, Po
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def redis_url(servers: Servers) -> str:
-    """The broker's URL; the broker is emptied first."""
+    """Empty the broker, and return its URL."""
     client = broker.connect(servers.redis_url)
     await client.flushall()
     await client.aclose()
@@ -102,7 +102,7 @@ async def redis_url(servers: Servers) -> str:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def redis(redis_url: str) -> AsyncIterator[broker.Redis]:
-    """A client of the empty broker; it gives bytes."""
+    """Connect to the empty broker; what it gives is bytes."""
     client = broker.connect(redis_url)
     yield client
     await client.aclose()

@@ -385,7 +385,7 @@ class TestPolicies:
         assert await admin.fetchval("SELECT policy FROM head") == first.digest
         assert await admin.fetchval("SELECT count(*) FROM policy") == 1
 
-    async def test_a_budget_counted_over_otherwise_is_counted_alike_in_every_process(self, pool, admin):
+    async def test_a_budget_counted_over_otherwise_is_counted_alike_in_every_process(self, pool):
         """A process that catches up after a change of the rules has the same figures as one that begins anew."""
         slow = await self.opened(pool, policy_with(budget__per="programme"))
         quick = Ledger(pool, slow.policies.files)

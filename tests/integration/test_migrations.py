@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -25,6 +26,22 @@ from services.ledger.verify import verify
 
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 TABLES = {"alembic_version", "block", "entry", "head", "parked", "policy"}
+
+DESCRIBED = """
+WITH relation AS (
+  SELECT oid, relname::text, reloptions::text FROM pg_class
+  WHERE relnamespace = $1::text::regnamespace AND relkind = 'r' AND relname <> 'alembic_version')
+SELECT relname, attname::text AS part, concat_ws(
+  ' ', reloptions, attnum, format_type(atttypid, atttypmod), attnotnull, (SELECT collname FROM pg_collation AS c WHERE c.oid = attcollation)
+) AS says
+FROM relation JOIN pg_attribute ON attrelid = relation.oid AND attnum > 0
+UNION ALL
+SELECT relname, '', replace(pg_get_indexdef(indexrelid), $1 || '.', '') FROM relation JOIN pg_index ON indrelid = relation.oid
+UNION ALL
+SELECT relname, conname::text, pg_get_constraintdef(pg_constraint.oid) FROM relation JOIN pg_constraint ON conrelid = relation.oid
+WHERE contype = 'c'
+ORDER BY 1, 2, 3"""
+"""What a schema's tables are, in all that the ledger's depend on."""
 
 
 @pytest.fixture(
@@ -62,7 +79,7 @@ async def superuser(fresh: Servers) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def empty(fresh: Servers, superuser: asyncpg.Connection) -> AsyncIterator[str]:
-    """An empty database of a login that may make roles but is no superuser, on a server that has no roles of the ledger."""
+    """Make an empty database of a login that may make roles but is no superuser, on a server without the ledger's roles."""
     await superuser.execute("CREATE ROLE deployer LOGIN CREATEROLE")
     await superuser.execute("CREATE DATABASE deployed OWNER deployer")
     yield make_url(fresh.database_url).set(username="deployer", database="deployed").render_as_string()
@@ -115,13 +132,20 @@ async def test_two_at_once_and_then_it_works(empty, policies):
 
 
 async def test_two_databases_of_one_server_at_once(empty, superuser):
+    """The roles are the server's, so both make them at the same moment; each in a process of its own, as deployments are."""
     await superuser.execute("CREATE DATABASE another OWNER deployer")
     another = make_url(empty).set(database="another").render_as_string()
     try:
-        assert await asyncio.gather(migrate(empty), migrate(another)) == [newest_revision()] * 2
-        assert await tables_in(another) == TABLES
+        assert await asyncio.gather(in_a_process(empty), in_a_process(another)) == [0, 0]
+        assert await tables_in(empty) == await tables_in(another) == TABLES
     finally:
         await superuser.execute("DROP DATABASE another WITH (FORCE)")
+
+
+async def in_a_process(database_url: str) -> int:
+    script = "import sys; from services.ledger.migrate import migrate_now; migrate_now(sys.argv[1])"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, database_url)
+    return await process.wait()
 
 
 async def test_the_database_is_as_the_tables_say(empty):
@@ -139,6 +163,7 @@ async def test_indexes_and_constraints_are_as_the_tables_say(empty):
     await migrate(empty)
     migrated = await asyncpg.connect(empty)
     said = await _described(migrated, "public")
+    assert len(said) > 60
     url = make_url(empty).set(drivername="postgresql+asyncpg").render_as_string()
     engine = create_async_engine(url, poolclass=NullPool, connect_args={"server_settings": {"search_path": "said"}})
     await migrated.execute("CREATE SCHEMA said")
@@ -150,20 +175,5 @@ async def test_indexes_and_constraints_are_as_the_tables_say(empty):
 
 
 async def _described(connection: asyncpg.Connection, schema: str) -> list[tuple[object, ...]]:
-    rows = await connection.fetch(
-        """
-        SELECT relation.relname, relation.reloptions::text, attribute.attname, attribute.attnotnull,
-               format_type(attribute.atttypid, attribute.atttypmod), collation.collname
-        FROM pg_class AS relation JOIN pg_attribute AS attribute ON attribute.attrelid = relation.oid AND attnum > 0
-        LEFT JOIN pg_collation AS collation ON collation.oid = attribute.attcollation
-        WHERE relation.relnamespace = $1::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
-        UNION ALL SELECT indexrelid::regclass::text, NULL, replace(pg_get_indexdef(indexrelid), $1 || '.', ''), NULL, NULL, NULL
-        FROM pg_index JOIN pg_class AS relation ON relation.oid = indrelid
-        WHERE relnamespace = $1::regnamespace AND relname <> 'alembic_version'
-        UNION ALL SELECT conname, NULL, pg_get_constraintdef(oid), NULL, NULL, NULL
-        FROM pg_constraint WHERE connamespace = $1::regnamespace AND contype = 'c'
-        ORDER BY 1, 3
-        """.replace("indexrelid::regclass::text", "(SELECT relname FROM pg_class WHERE oid = indexrelid)::text"),
-        schema,
-    )
+    rows = await connection.fetch(DESCRIBED, schema)
     return [tuple(row) for row in rows]
