@@ -5,13 +5,16 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
+from unittest import mock
 
 import asyncpg
+import structlog
 from events_made import Wire, raw
 from eventually import eventually
 from redis.asyncio import Redis
 
 from schemas.decoding import decode
+from services import logs
 from services.broker import DEAD_LETTERS, FIELD, GROUP, each_entry, notification_stream
 from services.consumers import exhausted, issued, redeemed
 from services.consumers.reading import stream_key_of
@@ -23,6 +26,8 @@ CHENGDU = "chengdu-2024"
 BUILD: Mapping[str, Callable[[Settings], Consumer]] = {
     "issued": issued.build, "redeemed": redeemed.build, "exhausted": exhausted.build,
 }  # fmt: skip
+
+_PLAIN = [structlog.processors.add_log_level, structlog.processors.format_exc_info, structlog.dev.ConsoleRenderer()]
 
 
 def quick_settings(database_url: str, redis_url: str, **changes: Any) -> Settings:
@@ -36,14 +41,14 @@ def quick_settings(database_url: str, redis_url: str, **changes: Any) -> Setting
 
 @contextlib.asynccontextmanager
 async def running(name: str, settings: Settings) -> AsyncIterator[Consumer]:
-    """Run a consumer as its process would, but for the signals."""
+    """Run a consumer as its process would, but for the signals and the logs, which are the test's."""
     consumer = BUILD[name](settings)
-    async with consumer.app.lifespan_context():
+    async with contextlib.AsyncExitStack() as stack:
+        with mock.patch.object(logs, "set_up", lambda *_: structlog.configure(processors=_PLAIN)):
+            await stack.enter_async_context(consumer.app.lifespan_context())
         await consumer.app.start()
-        try:
-            yield consumer
-        finally:
-            await consumer.app.stop()
+        stack.push_async_callback(consumer.app.stop)
+        yield consumer
 
 
 @contextlib.asynccontextmanager
@@ -58,15 +63,11 @@ async def notifying(settings: Settings) -> AsyncIterator[Notifier]:
         assert isinstance(results[0], asyncio.CancelledError), results[0]
 
 
-async def send(redis: Redis, *events: Wire) -> list[bytes]:
-    """Send events to their streams, in their order; return their entries' ids."""
-    return await send_raw(redis, *((stream_key_of(decode(raw(event))), raw(event)) for event in events))
-
-
-async def send_raw(redis: Redis, *entries: tuple[str, bytes]) -> list[bytes]:
-    """Send bytes to streams, whatever they are."""
-    async with redis.pipeline(transaction=False) as pipeline:
-        for stream, data in entries:
+async def send(redis: Redis, *what: Wire | tuple[str, bytes]) -> list[bytes]:
+    """Send events to their streams, or bytes to a stream; return the entries' ids. Whoever waits for them reads all at once."""
+    async with redis.pipeline(transaction=True) as pipeline:
+        for one in what:
+            stream, data = one if isinstance(one, tuple) else (stream_key_of(decode(raw(one))), raw(one))
             pipeline.xadd(stream, {FIELD: data})
         return await pipeline.execute()
 
@@ -102,6 +103,18 @@ async def _is_done(redis: Redis, stream: str) -> bool:
 
 async def pending(redis: Redis, stream: str) -> int:
     return (await redis.xpending(stream, GROUP))["pending"]
+
+
+@contextlib.asynccontextmanager
+async def held_head(database_url: str, programme: str = CHENGDU) -> AsyncIterator[None]:
+    """Hold the programme's head: whoever appends waits for as long."""
+    holder = await asyncpg.connect(database_url)
+    try:
+        async with holder.transaction():
+            await holder.execute("SELECT FROM head WHERE programme = $1 FOR UPDATE", programme)
+            yield
+    finally:
+        await holder.close()
 
 
 async def dead_letters(redis: Redis) -> list[dict[str, Any]]:

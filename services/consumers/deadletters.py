@@ -47,4 +47,7 @@ async def keep(redis: Redis, stream: str, letters: Sequence[DeadLetter]) -> None
                 args=[GROUP, letter.entry_id, letter.raw, letter.reason, letter.detail[:DETAIL_LENGTH_MAX], failed_at],
                 client=pipeline,
             )
-        await pipeline.execute()
+        # Raised as the broker said it: the client would put the command into the message, and the event with it.
+        for result in await pipeline.execute(raise_on_error=False):
+            if isinstance(result, Exception):
+                raise result

@@ -102,7 +102,7 @@ def check_head(head: Row, before: Kept, policies: Mapping[bytes, PolicyRead]) ->
 def _known(digest: bytes, policies: Mapping[bytes, PolicyRead]) -> Policy:
     policy = policies.get(digest)
     if policy is None:
-        raise EvidenceError(f"the policy with the digest {digest.hex()} is missing")
+        raise EvidenceError(f"the policy that it names, {(digest or b'').hex()}, is missing")
     if isinstance(policy, EvidenceError):
         raise policy
     return policy

@@ -17,7 +17,7 @@ from events_made import (
     uscc,
 )
 from eventually import eventually
-from line import CHENGDU, dead_letters, entered, entries_of, pending, quick_settings, running, send, send_raw, settled
+from line import CHENGDU, dead_letters, entered, entries_of, pending, quick_settings, running, send, settled
 
 from schemas.decoding import DETAIL_LENGTH_MAX
 
@@ -71,13 +71,15 @@ BAD_ISSUES = {
 }
 
 
-async def test_a_bad_entry_of_each_kind_is_set_aside_and_its_neighbours_do_not_notice(database_url, redis_url, redis, admin):
+async def test_a_bad_entry_of_each_kind_is_set_aside_and_its_neighbours_do_not_notice(
+    database_url, redis_url, redis, admin
+):
     entries, bad_ids, good = [], {}, 0
     for label, data in BAD_ISSUES.items():
         entries += [(ISSUED, raw(issue_event(f"good-{good}", amount="10000.00"))), (ISSUED, data)]
         good += 1
     entries.append((ISSUED, raw(issue_event(f"good-{good}", amount="10000.00"))))
-    ids = await send_raw(redis, *entries)
+    ids = await send(redis, *entries)
     bad_ids = dict(zip(BAD_ISSUES, ids[1::2], strict=True))
     before = datetime.now(UTC)
     settings = quick_settings(database_url, redis_url, programmes=frozenset({CHENGDU, "guizhou-2024"}))
@@ -114,7 +116,7 @@ async def test_a_redemption_on_a_providers_stream_has_to_be_that_providers(setti
     by_source = redemption_event("V0", 1, source=f"urn:uscc:{OTHER_PROVIDER}")
     by_provider = redemption_event("V0", 2, provider=OTHER_PROVIDER, source=f"urn:uscc:{PROVIDER}")
     await send(redis, issue)
-    await send_raw(redis, *((REDEEMED, raw(event)) for event in (by_source, by_provider, redemption_event("V0", 3))))
+    await send(redis, *((REDEEMED, raw(event)) for event in (by_source, by_provider, redemption_event("V0", 3))))
     async with running("issued", settings), running("redeemed", settings):
         await entered(admin, 2)
         await settled(redis, [ISSUED, REDEEMED])
@@ -131,7 +133,7 @@ async def test_the_same_id_with_other_content_is_set_aside_and_the_same_content_
     async with running("issued", settings):
         await send(redis, first, first)
         await send(redis, other)
-        await send_raw(redis, (ISSUED, spaced))
+        await send(redis, (ISSUED, spaced))
         await eventually(lambda: redis.xlen("dead-letter"))
         await send(redis, first, other)
         await settled(redis, [ISSUED])
@@ -214,7 +216,7 @@ async def test_the_authority_closes_an_enterprises_quota_and_then_the_whole_prog
 
 
 async def test_a_closure_by_anybody_else_is_set_aside(settings, redis, admin):
-    await send_raw(redis, (EXHAUSTED, raw(exhausted_event(ENTERPRISE, source=f"urn:uscc:{PROVIDER}"))))
+    await send(redis, (EXHAUSTED, raw(exhausted_event(ENTERPRISE, source=f"urn:uscc:{PROVIDER}"))))
     async with running("exhausted", settings):
         await settled(redis, [EXHAUSTED])
     assert [letter["reason"] for letter in await dead_letters(redis)] == ["wrong_stream"]

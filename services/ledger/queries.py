@@ -1,0 +1,72 @@
+"""What is asked of the database when a ledger is read. Every query names its programme, and has its index.
+
+``{which}`` and ``{provider}`` are filled with the conditions and the parameters' places that stand here, never with a value.
+"""
+
+from dataclasses import fields
+
+from services.ledger.statements import EntryRow
+
+HEAD = """
+SELECT head.position, head.hash, head.policy, block.issued
+FROM head LEFT JOIN block ON block.programme = head.programme AND block.last = head.position
+WHERE head.programme = $1"""
+CLOSURES = "SELECT enterprise, period FROM entry WHERE programme = $1 AND kind = 'exhausted' AND accepted"
+# The newest entry of each quota, and of each provider, by going from one to the next in the index, however many lie between.
+QUOTAS = """
+WITH RECURSIVE newest AS (
+  (SELECT enterprise, period, quota_used FROM entry
+   WHERE programme = $1 AND kind = 'issued' AND accepted AND enterprise = coalesce($2, enterprise)
+   ORDER BY enterprise DESC, period DESC, position DESC LIMIT 1)
+  UNION ALL
+  SELECT next.* FROM newest CROSS JOIN LATERAL (
+    SELECT enterprise, period, quota_used FROM entry
+    WHERE programme = $1 AND kind = 'issued' AND accepted AND enterprise = coalesce($2, enterprise)
+      AND (enterprise, period) < (newest.enterprise, newest.period)
+    ORDER BY enterprise DESC, period DESC, position DESC LIMIT 1) AS next)
+SELECT enterprise, period, quota_used FROM newest"""
+PAYABLES = """
+WITH RECURSIVE newest AS (
+  (SELECT provider, payable FROM entry WHERE programme = $1 AND kind = 'redeemed' AND accepted
+   ORDER BY provider DESC, position DESC LIMIT 1)
+  UNION ALL
+  SELECT next.* FROM newest CROSS JOIN LATERAL (
+    SELECT provider, payable FROM entry
+    WHERE programme = $1 AND kind = 'redeemed' AND accepted AND provider < newest.provider
+    ORDER BY provider DESC, position DESC LIMIT 1) AS next)
+SELECT provider, payable FROM newest WHERE provider = coalesce($2, provider) ORDER BY provider"""
+VOUCHERS = """
+SELECT issue.voucher_id, issue.enterprise, issue.provider, issue.event, issue.granted, issue.valid_until,
+       coalesce(use.voucher_remaining, issue.granted) AS remaining
+FROM entry AS issue LEFT JOIN LATERAL (
+  SELECT voucher_remaining FROM entry
+  WHERE programme = $1 AND voucher_id = issue.voucher_id AND kind = 'redeemed' AND accepted
+  ORDER BY position DESC LIMIT 1) AS use ON true
+WHERE issue.programme = $1 AND issue.kind = 'issued' AND issue.accepted {which}
+ORDER BY issue.position"""
+OF_ENTERPRISE = "AND issue.enterprise = $2"
+OF_PROVIDER = """AND (issue.provider = {provider} OR issue.voucher_id IN (
+  SELECT voucher_id FROM entry WHERE programme = $1 AND provider = {provider} AND kind = 'redeemed' AND accepted))"""
+OF_VOUCHER = "AND issue.voucher_id = $2"
+WAITING = "SELECT count(*) FROM parked WHERE programme = $1 AND voucher_id = $2"
+ENTRIES = f"""
+SELECT {", ".join(column.name for column in fields(EntryRow))} FROM entry
+WHERE programme = $1 AND position > $2 AND position <= $3
+  AND ($4::text IS NULL OR enterprise = $4) AND ($5::text IS NULL OR provider = $5)
+  AND ($6::text IS NULL OR voucher_id = $6)
+ORDER BY position LIMIT $7"""
+PROGRAMMES = """
+WITH RECURSIVE
+  of_entries AS (
+    (SELECT programme FROM entry ORDER BY programme LIMIT 1)
+    UNION ALL
+    SELECT next.programme FROM of_entries CROSS JOIN LATERAL (
+      SELECT programme FROM entry WHERE programme > of_entries.programme ORDER BY programme LIMIT 1) AS next),
+  of_blocks AS (
+    (SELECT programme FROM block ORDER BY programme LIMIT 1)
+    UNION ALL
+    SELECT next.programme FROM of_blocks CROSS JOIN LATERAL (
+      SELECT programme FROM block WHERE programme > of_blocks.programme ORDER BY programme LIMIT 1) AS next)
+SELECT programme FROM of_entries UNION SELECT programme FROM of_blocks
+UNION SELECT programme FROM policy UNION SELECT programme FROM head
+ORDER BY programme"""

@@ -1,0 +1,182 @@
+"""What reading a ledger gives: accounts and entries, amounts in fen, and the JSON documents that the contract makes of them, in yuan."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Literal
+
+from schemas.codes import ACCEPTED, MESSAGES, Code
+from schemas.events import Kind
+from schemas.money import format_yuan
+
+Document = dict[str, object]
+Status = Literal["active", "used", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetAccount:
+    """A budget in a period of it: what there is in all and what was issued. What remains is negative where it was cut later."""
+
+    period: str
+    total: int
+    issued: int
+
+    def document(self) -> Document:
+        """Return the account as JSON has it."""
+        remaining = self.total - self.issued
+        return {
+            "total": format_yuan(self.total), "issued": format_yuan(self.issued), "remaining": format_yuan(remaining)
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaAccount:
+    """What an enterprise was granted in a period, of how much, and whether that is closed. ``limit`` is None without a cap."""
+
+    enterprise: str
+    period: str
+    used: int
+    limit: int | None
+    closed: bool
+
+    def document(self) -> Document:
+        """Return the account as JSON has it."""
+        return {
+            "enterprise": self.enterprise, "period": self.period, "used": format_yuan(self.used),
+            "limit": None if self.limit is None else format_yuan(self.limit), "closed": self.closed,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class VoucherAccount:
+    """An issued voucher. ``provider`` is that of its contract; ``expired`` goes by the day in the programme's time zone."""
+
+    voucher_id: str
+    enterprise: str
+    provider: str
+    kind: Kind
+    granted: int
+    remaining: int
+    valid_until: date | None
+    status: Status
+
+    def document(self) -> Document:
+        """Return the account as JSON has it."""
+        return {
+            "voucher_id": self.voucher_id, "enterprise": self.enterprise, "kind": self.kind,
+            "granted": format_yuan(self.granted), "remaining": format_yuan(self.remaining), "status": self.status,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PayableAccount:
+    """What a provider redeemed in all."""
+
+    provider: str
+    amount: int
+
+    def document(self) -> Document:
+        """Return the account as JSON has it."""
+        return {"provider": self.provider, "amount": format_yuan(self.amount)}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a programme stands at, as of a position. ``budgets`` has the newest period last; it always has one."""
+
+    programme: str
+    position: int
+    head_hash: bytes
+    per_year: bool
+    budgets: tuple[BudgetAccount, ...]
+    closed_for_all: tuple[str, ...]
+    quotas: tuple[QuotaAccount, ...]
+    vouchers: tuple[VoucherAccount, ...]
+    payables: tuple[PayableAccount, ...]
+
+    def document(self) -> Document:
+        """Return the statement as JSON has it; ``periods`` only with a budget per year, ``closed_for_all`` only where there is one."""
+        periods = [{"period": budget.period, **budget.document()} for budget in self.budgets]
+        return {
+            "programme": self.programme,
+            "position": self.position,
+            "head_hash": self.head_hash.hex(),
+            "budget": self.budgets[-1].document(),
+            **({"periods": periods} if self.per_year else {}),
+            **({"closed_for_all": list(self.closed_for_all)} if self.closed_for_all else {}),
+            "quotas": [quota.document() for quota in self.quotas],
+            "vouchers": [voucher.document() for voucher in self.vouchers],
+            "payables": [payable.document() for payable in self.payables],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """An entry as it is stored, but for its keys."""
+
+    position: int
+    recorded_at: datetime
+    kind: str
+    accepted: bool
+    code: str | None
+    voucher_id: str | None
+    enterprise: str | None
+    provider: str | None
+    period: str
+    amount: int | None
+    granted: int | None
+    valid_until: date | None
+    voucher_remaining: int | None
+    quota_used: int | None
+    quota_limit: int | None
+    budget_remaining: int | None
+    payable: int | None
+    event: bytes
+    leaf: bytes
+
+    def document(self) -> Document:
+        """Return the entry as JSON has it, by the names of the notifications; what does not apply is left out."""
+        event = json.loads(self.event)
+        message = ACCEPTED if self.code is None else MESSAGES[Code(self.code)]
+        names = {"voucher_id": self.voucher_id, "enterprise": self.enterprise, "provider": self.provider}
+        money = {
+            "amount": self.amount, "granted": self.granted, "voucher_remaining": self.voucher_remaining,
+            "quota_used": self.quota_used, "quota_limit": self.quota_limit, "budget_remaining": self.budget_remaining,
+            "payable": self.payable,
+        }  # fmt: skip
+        return {
+            "position": self.position,
+            "recorded_at": self.recorded_at.isoformat(),
+            "kind": self.kind,
+            "outcome": "accepted" if self.accepted else "refused",
+            **({} if self.code is None else {"code": self.code}),
+            "message": message._asdict(),
+            "event": {name: event[name] for name in ("id", "source", "type", "time")},
+            **{name: value for name, value in names.items() if value is not None},
+            "period": self.period,
+            **({} if self.valid_until is None else {"valid_until": self.valid_until.isoformat()}),
+            **{name: format_yuan(fen) for name, fen in money.items() if fen is not None},
+            "hash": self.leaf.hex(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class VoucherHistory:
+    """A voucher with every entry that names it. ``account`` is None where it was not issued; ``waiting`` counts what waits for it."""
+
+    programme: str
+    voucher_id: str
+    account: VoucherAccount | None
+    waiting: int
+    entries: tuple[EntryRow, ...] = field(default=())
+
+    def document(self) -> Document:
+        """Return the history as JSON has it; the status of a voucher that was not issued is ``not_issued``."""
+        account = self.account
+        if account is None:
+            state: Document = {"voucher_id": self.voucher_id, "status": "not_issued"}
+        else:
+            until = None if account.valid_until is None else account.valid_until.isoformat()
+            state = {**account.document(), "provider": account.provider, "valid_until": until}
+        entries = [entry.document() for entry in self.entries]
+        return {"programme": self.programme, **state, "waiting": self.waiting, "entries": entries}
