@@ -3,6 +3,7 @@
 import re
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Literal, TypeVar
 from zoneinfo import available_timezones
 
@@ -39,6 +40,7 @@ def _share_to_text(share: int) -> str:
     return f"{whole}.{millionths:06d}"
 
 
+@lru_cache(maxsize=64)  # the list of zones is read from the disk, which takes as long as a hundred queries
 def _known_zone(name: str) -> str:
     if name not in available_timezones():
         raise ValueError(f"{name!r} is no time zone of the IANA database")

@@ -1,7 +1,7 @@
 """The rules that a programme can be made of. Each names its source and whether that is published or assumed."""
 
 from datetime import date
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 

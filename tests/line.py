@@ -44,7 +44,8 @@ async def running(name: str, settings: Settings) -> AsyncIterator[Consumer]:
     """Run a consumer as its process would, but for the signals and the logs, which are the test's."""
     consumer = BUILD[name](settings)
     async with contextlib.AsyncExitStack() as stack:
-        with mock.patch.object(logs, "set_up", lambda *_: structlog.configure(processors=_PLAIN)):
+        structlog.configure(processors=_PLAIN)
+        with mock.patch.object(logs, "set_up"):
             await stack.enter_async_context(consumer.app.lifespan_context())
         await consumer.app.start()
         stack.push_async_callback(consumer.app.stop)

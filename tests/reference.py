@@ -168,9 +168,9 @@ class Reference:
         used = [one["amount"] for one in self.standing("redeemed") if one["voucher_id"] == voucher_id]
         return issue["granted"] - sum(used, NOTHING)
 
-    def closed(self, enterprise: str, period: str) -> bool:
+    def closed(self, enterprise: str, day: date) -> bool:
         return any(
-            one["enterprise"] in {None, enterprise} and one["period"] in {"programme", period}
+            one["enterprise"] in {None, enterprise} and one["period"] in {"programme", f"{day:%Y}"}
             for one in self.standing("exhausted")
         )
 
@@ -213,7 +213,7 @@ class Reference:
         }  # fmt: skip
         granted, at_the_cap = self._at_the_cap(data["amount"], used)
         broken = self._broken_before_the_limits(data, day)
-        if self.closed(enterprise, period):
+        if self.closed(enterprise, day):
             broken.append(Code.QUOTA_CLOSED)
         if at_the_cap is not None:
             broken.append(at_the_cap)

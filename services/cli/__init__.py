@@ -2,7 +2,7 @@
 
 import sys
 
-from services.cli import demo, letters, programmes, publishing, queues, reading, serving, setup, verifying  # noqa: F401  each adds its commands
+from services.cli import demo, letters, programmes, publishing, queues, quoting, reading, serving, setup, verifying  # noqa: F401  each adds its commands
 from services.cli.app import app, run
 
 

@@ -7,10 +7,9 @@ from datetime import datetime
 
 from schemas.codes import DeadLetterReason
 from schemas.decoding import decode
-from schemas.events import VoucherIssued
 from schemas.policy import Policy
 from services.ledger import chain
-from services.ledger.book import Book, Voucher
+from services.ledger.book import Book, voucher_of
 from services.ledger.decide import decide
 from services.ledger.entry import Decision, Inbound, Parked
 
@@ -106,7 +105,7 @@ class Batch:
         self.leaves.append(leaf)
         self.rows.append(chain.copy_row(encoded, leaf))
         if decision.accepted:
-            book.apply(decision, self.policy.budget_period_of(decision.period), _voucher_of(inbound, decision))
+            book.apply(decision, self.policy.budget_period_of(decision.period), voucher_of(inbound, decision))
         book.position = position
         return position
 
@@ -118,16 +117,6 @@ class Batch:
 def issued_text(issued_by_period: Mapping[str, int]) -> str:
     """Return issued figures (fen by period) as JSON with sorted keys."""
     return json.dumps(issued_by_period, sort_keys=True, separators=(",", ":"))
-
-
-def _voucher_of(inbound: Inbound, decision: Decision) -> Voucher | None:
-    event = inbound.event
-    if not isinstance(event, VoucherIssued) or decision.granted is None:
-        return None
-    return Voucher(
-        kind=event.data.kind, enterprise=event.data.enterprise.uscc, provider=event.data.contract.provider,
-        valid_until=decision.valid_until, remaining=decision.granted,
-    )  # fmt: skip
 
 
 def same_event(before: bytes, inbound: Inbound) -> bool:

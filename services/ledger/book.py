@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
 
-from schemas.events import Kind
-from services.ledger.entry import Decision
+from schemas.events import Kind, VoucherIssued
+from services.ledger.entry import Decision, Inbound
 
 
 @dataclass(slots=True)
@@ -56,11 +56,11 @@ class Book:
         """Whether an accepted entry used the contract or the redemption number up; of those that were loaded."""
         return claim in self.claims
 
-    def is_closed(self, enterprise: str, period: str) -> bool:
-        """Whether the quota was closed: for the enterprise or for all, in the period or for the whole programme."""
+    def is_closed(self, enterprise: str, year: str) -> bool:
+        """Whether the quota was closed: for the enterprise or for all, in the year or for the whole programme."""
         if not self.closures:
             return False
-        return any((who, when) in self.closures for who in (enterprise, None) for when in (period, "programme"))
+        return any((who, when) in self.closures for who in (enterprise, None) for when in (year, "programme"))
 
     def apply(self, decision: Decision, budget_period: str, voucher: Voucher | None = None) -> None:
         """Take an accepted entry in; ``voucher`` is what an issue makes (None: to be loaded when it is asked for)."""
@@ -87,6 +87,20 @@ class Book:
         self.claims.clear()
         _trim(self.vouchers, vouchers_max)
         _trim(self.quotas, quotas_max)
+
+
+def voucher_of(inbound: Inbound, decision: Decision) -> Voucher | None:
+    """Return the voucher that an accepted issue makes; None for anything else."""
+    event = inbound.event
+    if not isinstance(event, VoucherIssued) or decision.granted is None:
+        return None
+    return Voucher(
+        kind=event.data.kind,
+        enterprise=event.data.enterprise.uscc,
+        provider=event.data.contract.provider,
+        valid_until=decision.valid_until,
+        remaining=decision.granted,
+    )
 
 
 def _trim(held: dict[str, Voucher | None] | dict[tuple[str, str], int], limit: int) -> None:

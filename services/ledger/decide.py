@@ -64,7 +64,7 @@ def decide_issue(
         or _applicant_refusal(policy, data.enterprise)
         or _contract_refusal(book, policy, data, claim)
         or _voucher_refusal(book, policy, data)
-        or (Code.QUOTA_CLOSED if book.is_closed(enterprise, period) else None)
+        or (Code.QUOTA_CLOSED if book.is_closed(enterprise, f"{day.year:04d}") else None)
     )
     granted = data.amount
     if code is None and cap is not None and used + data.amount > cap.amount:
@@ -81,7 +81,8 @@ def decide_issue(
     decision.code = Code.CLAMPED_TO_CAP if granted < data.amount else None
     decision.claim = claim if policy.contract.one_voucher_each else None
     decision.granted = decision.voucher_remaining = granted
-    decision.valid_until = add_validity(policy.validity, day, data.valid_until)
+    issued_on = issue.time.astimezone(policy.period.zone).date()
+    decision.valid_until = add_validity(policy.validity, issued_on, data.valid_until)
     decision.quota_used = used + granted
     decision.budget_remaining = budget_left - granted
     return decision

@@ -67,9 +67,12 @@ def event_key(source: str, event_id: str) -> bytes:
     digest = hashlib.sha256(f"{source}\0{event_id}".encode()).digest()
     if len(event_id) == _UUID_LENGTH and event_id[14] == "7":
         try:
-            return bytes.fromhex(event_id[0:8] + event_id[9:13])[:_TIME_BYTES] + digest[: KEY_BYTES - _TIME_BYTES]
+            time = bytes.fromhex(event_id[0:8] + event_id[9:13])
         except ValueError:
-            pass  # looks like a UUID, is none: an id like any other
+            time = b""
+        if len(time) == _TIME_BYTES:
+            return time + digest[: KEY_BYTES - _TIME_BYTES]
+    # No UUID, or what only looks like one: an id like any other.
     return digest[:KEY_BYTES]
 
 

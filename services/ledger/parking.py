@@ -11,13 +11,13 @@ from services.ledger.database import Connection
 from services.ledger.entry import Inbound, inbound
 
 _OF_VOUCHERS = """
-SELECT event FROM parked WHERE programme = $1 AND voucher_id = ANY($2::text[]) ORDER BY parked_at, key"""
+SELECT event FROM parked WHERE programme = $1 AND voucher_id = ANY($2::text[]) ORDER BY parked_at, place"""
 _ANY_SINCE = "SELECT 1 FROM parked WHERE programme = $1 AND parked_at <= $2 LIMIT 1"
-_SINCE = "SELECT event FROM parked WHERE programme = $1 AND parked_at <= $2 ORDER BY parked_at, key LIMIT $3"
+_SINCE = "SELECT event FROM parked WHERE programme = $1 AND parked_at <= $2 ORDER BY parked_at, place LIMIT $3"
 _PARK = """
-INSERT INTO parked (programme, key, voucher_id, provider, event, parked_at)
-SELECT $1, new.key, new.voucher_id, new.provider, new.event, $6
-FROM unnest($2::bytea[], $3::text[], $4::text[], $5::bytea[]) AS new (key, voucher_id, provider, event)"""
+INSERT INTO parked (programme, key, voucher_id, provider, event, parked_at, place)
+SELECT $1, new.key, new.voucher_id, new.provider, new.event, $6, new.place
+FROM unnest($2::bytea[], $3::text[], $4::text[], $5::bytea[]) WITH ORDINALITY AS new (key, voucher_id, provider, event, place)"""
 _UNPARK = "DELETE FROM parked WHERE programme = $1 AND key = ANY($2::bytea[])"
 
 

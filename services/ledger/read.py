@@ -36,14 +36,9 @@ _NO_END: Final = 2**63 - 1
 
 
 async def statement(
-    pool: Pool,
-    policy: Policy,
-    programme: str,
-    enterprise: str | None = None,
-    provider: str | None = None,
-    now: datetime | None = None,
+    pool: Pool, programme: str, enterprise: str | None = None, provider: str | None = None, now: datetime | None = None
 ) -> Statement:
-    """Return what the programme stands at, by the policy in force (``policy`` is the file's, read anew where another is).
+    """Return what the programme stands at, by the policy in force.
 
     With an enterprise or a provider, only what is theirs: an enterprise has quotas and vouchers; a provider a payable, and the
     vouchers whose contract names it or that it redeemed. Raises ProgrammeUnknownError.
@@ -51,20 +46,20 @@ async def statement(
     all_ = enterprise is None and provider is None
     async with _snapshot(pool) as connection:
         head = await _head(connection, programme)
-        rules = await Policies({programme: policy}).in_force(connection, programme, head["policy"])
+        policy = await Policies({}).in_force(connection, programme, head["policy"])
         closures = {(row["enterprise"], row["period"]) for row in await connection.fetch(queries.CLOSURES, programme)}
-        quotas = await _quotas(connection, programme, rules, closures, enterprise) if all_ or enterprise else ()
+        quotas = await _quotas(connection, programme, policy, closures, enterprise) if all_ or enterprise else ()
         vouchers = await _vouchers(connection, programme, enterprise, provider)
         payables = await connection.fetch(queries.PAYABLES, programme, provider) if all_ or provider else ()
     return Statement(
         programme=programme,
+        policy=policy,
         position=head["position"],
         head_hash=head["hash"],
-        per_year=rules.budget.per == "year",
-        budgets=_budgets(rules, json.loads(head["issued"] or "{}")),
+        budgets=_budgets(policy, json.loads(head["issued"] or "{}")),
         closed_for_all=tuple(sorted(period for who, period in closures if who is None)),
         quotas=quotas,
-        vouchers=_voucher_accounts(vouchers, rules, now),
+        vouchers=_voucher_accounts(vouchers, policy, now),
         payables=tuple(PayableAccount(row["provider"], row["payable"]) for row in payables),
     )
 
@@ -73,13 +68,13 @@ async def voucher(pool: Pool, programme: str, voucher_id: str, now: datetime | N
     """Return the voucher with every entry that names it, None where there is none. Raises ProgrammeUnknownError."""
     async with _snapshot(pool) as connection:
         head = await _head(connection, programme)
-        rules = await Policies({}).in_force(connection, programme, head["policy"])
+        policy = await Policies({}).in_force(connection, programme, head["policy"])
         rows = await connection.fetch(queries.VOUCHERS.format(which=queries.OF_VOUCHER), programme, voucher_id)
         waiting = await connection.fetchval(queries.WAITING, programme, voucher_id)
         named = await connection.fetch(queries.ENTRIES, programme, 0, _NO_END, None, None, voucher_id, None)
     if not named and not waiting:
         return None
-    account = next(iter(_voucher_accounts(rows, rules, now)), None)
+    account = next(iter(_voucher_accounts(rows, policy, now)), None)
     return VoucherHistory(programme, voucher_id, account, waiting, tuple(EntryRow(*row) for row in named))
 
 
@@ -144,7 +139,7 @@ async def _vouchers(
     names = [name for name in (enterprise, provider) if name is not None]
     which = queries.OF_ENTERPRISE if enterprise is not None else ""
     if provider is not None:
-        which += queries.OF_PROVIDER.format(provider=f"${len(names) + 1}")
+        which += " " + queries.OF_PROVIDER.format(provider=f"${len(names) + 1}")
     return await connection.fetch(queries.VOUCHERS.format(which=which), programme, *names)
 
 

@@ -11,10 +11,9 @@ from typing import Final
 import asyncpg
 
 from schemas.decoding import UndecodableError, decode
-from schemas.events import VoucherIssued
 from schemas.policy import Policy
 from services.ledger import chain
-from services.ledger.book import Book, Voucher
+from services.ledger.book import Book, Voucher, voucher_of
 from services.ledger.decide import decide
 from services.ledger.entry import TYPES, Decision, Inbound, Parked, inbound
 
@@ -92,7 +91,7 @@ class Recomputation:
         self._keys.add(event.key)
         if decision.accepted:
             budget_period = self._policy.budget_period_of(decision.period)
-            self.book.apply(decision, budget_period, _voucher_of(event, decision))
+            self.book.apply(decision, budget_period, voucher_of(event, decision))
         self.book.position = position
         return leaf
 
@@ -129,16 +128,6 @@ def moment_of(sent: bytes | None) -> datetime | None:
 
 def _day_bytes(day: date | None) -> bytes | None:
     return None if day is None else (day.toordinal() - _EPOCH_DAY).to_bytes(4, "big", signed=True)
-
-
-def _voucher_of(event: Inbound, decision: Decision) -> Voucher | None:
-    issue = event.event
-    if not isinstance(issue, VoucherIssued) or decision.granted is None:
-        return None
-    return Voucher(
-        kind=issue.data.kind, enterprise=issue.data.enterprise.uscc, provider=issue.data.contract.provider,
-        valid_until=decision.valid_until, remaining=decision.granted,
-    )  # fmt: skip
 
 
 def _difference(row: Row, expected: Sequence[object]) -> str:

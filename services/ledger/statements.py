@@ -1,15 +1,16 @@
 """What reading a ledger gives: accounts and entries, amounts in fen, and the JSON documents that the contract makes of them, in yuan."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
 from schemas.codes import ACCEPTED, MESSAGES, Code
 from schemas.events import Kind
 from schemas.money import format_yuan
+from schemas.policy import Policy
 
-Document = dict[str, object]
+Json = dict[str, object]
 Status = Literal["active", "used", "expired"]
 
 
@@ -21,7 +22,7 @@ class BudgetAccount:
     total: int
     issued: int
 
-    def document(self) -> Document:
+    def to_json(self) -> Json:
         """Return the account as JSON has it."""
         remaining = self.total - self.issued
         return {
@@ -39,7 +40,7 @@ class QuotaAccount:
     limit: int | None
     closed: bool
 
-    def document(self) -> Document:
+    def to_json(self) -> Json:
         """Return the account as JSON has it."""
         return {
             "enterprise": self.enterprise, "period": self.period, "used": format_yuan(self.used),
@@ -60,7 +61,7 @@ class VoucherAccount:
     valid_until: date | None
     status: Status
 
-    def document(self) -> Document:
+    def to_json(self) -> Json:
         """Return the account as JSON has it."""
         return {
             "voucher_id": self.voucher_id, "enterprise": self.enterprise, "kind": self.kind,
@@ -75,38 +76,38 @@ class PayableAccount:
     provider: str
     amount: int
 
-    def document(self) -> Document:
+    def to_json(self) -> Json:
         """Return the account as JSON has it."""
         return {"provider": self.provider, "amount": format_yuan(self.amount)}
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a programme stands at, as of a position. ``budgets`` has the newest period last; it always has one."""
+    """What a programme stands at, as of a position. ``policy`` is the one in force; ``budgets`` has the newest period last."""
 
     programme: str
+    policy: Policy
     position: int
     head_hash: bytes
-    per_year: bool
     budgets: tuple[BudgetAccount, ...]
     closed_for_all: tuple[str, ...]
     quotas: tuple[QuotaAccount, ...]
     vouchers: tuple[VoucherAccount, ...]
     payables: tuple[PayableAccount, ...]
 
-    def document(self) -> Document:
+    def to_json(self) -> Json:
         """Return the statement as JSON has it; ``periods`` only with a budget per year, ``closed_for_all`` only where there is one."""
-        periods = [{"period": budget.period, **budget.document()} for budget in self.budgets]
+        periods = [{"period": budget.period, **budget.to_json()} for budget in self.budgets]
         return {
             "programme": self.programme,
             "position": self.position,
             "head_hash": self.head_hash.hex(),
-            "budget": self.budgets[-1].document(),
-            **({"periods": periods} if self.per_year else {}),
+            "budget": self.budgets[-1].to_json(),
+            **({"periods": periods} if self.policy.budget.per == "year" else {}),
             **({"closed_for_all": list(self.closed_for_all)} if self.closed_for_all else {}),
-            "quotas": [quota.document() for quota in self.quotas],
-            "vouchers": [voucher.document() for voucher in self.vouchers],
-            "payables": [payable.document() for payable in self.payables],
+            "quotas": [quota.to_json() for quota in self.quotas],
+            "vouchers": [voucher.to_json() for voucher in self.vouchers],
+            "payables": [payable.to_json() for payable in self.payables],
         }
 
 
@@ -134,7 +135,7 @@ class EntryRow:
     event: bytes
     leaf: bytes
 
-    def document(self) -> Document:
+    def to_json(self) -> Json:
         """Return the entry as JSON has it, by the names of the notifications; what does not apply is left out."""
         event = json.loads(self.event)
         message = ACCEPTED if self.code is None else MESSAGES[Code(self.code)]
@@ -168,15 +169,15 @@ class VoucherHistory:
     voucher_id: str
     account: VoucherAccount | None
     waiting: int
-    entries: tuple[EntryRow, ...] = field(default=())
+    entries: tuple[EntryRow, ...]
 
-    def document(self) -> Document:
+    def to_json(self) -> Json:
         """Return the history as JSON has it; the status of a voucher that was not issued is ``not_issued``."""
         account = self.account
         if account is None:
-            state: Document = {"voucher_id": self.voucher_id, "status": "not_issued"}
+            state: Json = {"voucher_id": self.voucher_id, "status": "not_issued"}
         else:
             until = None if account.valid_until is None else account.valid_until.isoformat()
-            state = {**account.document(), "provider": account.provider, "valid_until": until}
-        entries = [entry.document() for entry in self.entries]
+            state = {**account.to_json(), "provider": account.provider, "valid_until": until}
+        entries = [entry.to_json() for entry in self.entries]
         return {"programme": self.programme, **state, "waiting": self.waiting, "entries": entries}

@@ -152,3 +152,5 @@ class ParkedRow(SQLModel, table=True):
     provider: str = _column(Plain)
     event: bytes = _column(LargeBinary)
     parked_at: datetime = _moment()
+    place: int = _column(Integer)
+    """Its place among those parked at the same moment: they are decided in the order in which they came."""

@@ -75,7 +75,7 @@ async def test_a_bad_entry_of_each_kind_is_set_aside_and_its_neighbours_do_not_n
     database_url, redis_url, redis, admin
 ):
     entries, bad_ids, good = [], {}, 0
-    for label, data in BAD_ISSUES.items():
+    for data in BAD_ISSUES.values():
         entries += [(ISSUED, raw(issue_event(f"good-{good}", amount="10000.00"))), (ISSUED, data)]
         good += 1
     entries.append((ISSUED, raw(issue_event(f"good-{good}", amount="10000.00"))))

@@ -51,15 +51,20 @@ async def test_what_a_dead_consumer_left_pending_is_taken_over(settings, redis, 
 
 
 async def test_a_batch_that_two_consumers_have_in_hand_counts_once(settings, redis, admin):
-    """The first waits for the head for so long that the second claims its batch; the bad entry is one dead letter too."""
-    first, second = (settings.model_copy(update={"consumer_name": name}) for name in ("first", "second"))
+    """One waits for the head for so long that the other claims its batch; the bad entry is one dead letter too."""
+    patient = settings.model_copy(update={"claim_every_seconds": 60, "claim_idle_seconds": 0.1})
+    consumers = {}
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(running("issued", first))
-        await stack.enter_async_context(running("issued", second))
+        for name in ("first", "second"):
+            named = patient.model_copy(update={"consumer_name": name})
+            consumers[name] = await stack.enter_async_context(running("issued", named))
         async with held_head(settings.database_url):
             await send(redis, issue_event("V0"), (ISSUED, b"garbage"))
             (reader,) = await eventually(lambda: holders(redis))
-            await eventually(lambda: in_hand_twice(redis, reader))
+            other = "second" if reader == b"first-0" else "first"
+            taking = asyncio.create_task(take_over(consumers[other]))
+            await eventually(lambda: in_hand_of(redis, f"{other}-claims"))
+        await taking
         await settled(redis, [ISSUED])
     assert len(await entries_of(admin)) == 1
     assert len(await dead_letters(redis)) == 1
@@ -70,9 +75,14 @@ async def holders(redis) -> set[bytes]:
     return {row["consumer"] for row in rows} if len(rows) == 2 else set()
 
 
-async def in_hand_twice(redis, reader: bytes) -> bool:
-    other = b"second-claims" if reader == b"first-0" else b"first-claims"
-    return other in await holders(redis)
+async def in_hand_of(redis, name: str) -> bool:
+    return await holders(redis) == {name.encode()}
+
+
+async def take_over(consumer) -> None:
+    (stream,) = consumer.streams
+    while not await consumer._claimer.take_over(stream):
+        await asyncio.sleep(0.02)
 
 
 async def test_a_consumer_not_seen_for_long_is_taken_off_its_group_unless_something_is_pending_with_it(settings, redis):

@@ -31,7 +31,7 @@ def own(tmp_path_factory) -> Iterator[Embedded]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def settings(own: Embedded, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings for an empty ledger and an empty broker on them; who holds says so at once, who reads tries again soon."""
+    """Return settings for an empty ledger and an empty broker on them; who holds says so at once, who reads tries again soon."""
     monkeypatch.setattr(service, "_HELD_UNREADY_SECONDS", 0.2)
     pause = "faststream.redis.subscriber.usecases.stream_subscriber.CONSUME_ERROR_BACKOFF_SECONDS"
     monkeypatch.setattr(pause, 0.2)

@@ -70,7 +70,7 @@ CODES = [
     Code.VOUCHER_UNKNOWN, None, Code.QUOTA_CLOSED, Code.ENTERPRISE_INVALID, None,
 ]  # fmt: skip
 LAST = len(CODES)
-TRIED = [1, 2, 5, 9, 10, 16, LAST]
+TRIED = range(1, LAST + 1)
 """Entries of every kind and outcome: enough of them to change every column of."""
 FIRSTS = [1, 3, 5, 9, 10, 12, 16, 17]
 """Where the blocks begin."""

@@ -184,6 +184,18 @@ class LedgerAndReference(RuleBasedStateMachine):
             )
         )
 
+    @precondition(lambda self: self.reference.waiting)
+    @rule(which=st.integers(0, 10**6), amount=st.sampled_from(["10.00", "30.00", "60.00"]), time=IN_BOTH_YEARS)
+    def issue_what_is_waited_for(self, which, amount, time):
+        number, waiting = len(self.sent), self.reference.waiting
+        voucher_id = waiting[which % len(waiting)]["data"]["voucher_id"]
+        self.first_time(
+            issue_event(
+                voucher_id, amount=amount, enterprise=ENTERPRISES[number % 3], fee="120.02", time=time,
+                contract_number=f"HT-of-{number}", event_id=f"event-{number}",
+            )
+        )  # fmt: skip
+
     @precondition(lambda self: self.reference.standing("issued"))
     @rule(
         which=st.integers(0, 10**6),

@@ -76,6 +76,14 @@ def test_a_cap_over_the_whole_programme_is_closed_by_its_own_name():
         assert ledger.decide(issue_event(f"V-{number}", time=time)).code == Code.QUOTA_CLOSED
 
 
+def test_a_year_is_closed_where_the_cap_is_over_the_whole_programme_too():
+    changes = {"caps__0__period": "programme", "budget__per": "programme"}
+    ledger = LedgerInMemory(policy_with(**TWO_YEARS, **changes))
+    ledger.accept(exhausted_event(ENTERPRISE, period="2024"))
+    assert ledger.decide(issue_event("V-1", time=IN_2024)).code == Code.QUOTA_CLOSED
+    assert ledger.decide(issue_event("V-2", time=IN_2025)).accepted
+
+
 def test_an_issue_refused_for_a_closed_quota_consumes_nothing_and_leaves_its_contract_free():
     ledger = LedgerInMemory(policy_with(**TWO_YEARS))
     ledger.accept(exhausted_event(ENTERPRISE, period="2024"))

@@ -101,6 +101,7 @@ CREATE TABLE parked (
   provider text COLLATE "C" NOT NULL,
   event bytea NOT NULL,
   parked_at timestamptz NOT NULL,
+  place integer NOT NULL,
   CONSTRAINT parked_pkey PRIMARY KEY (programme, key)
 );
 CREATE INDEX parked_voucher ON parked (programme, voucher_id);
