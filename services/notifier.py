@@ -9,8 +9,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import asyncpg
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from schemas.events import EXHAUSTED
 from schemas.identifiers import ledger_source
@@ -69,14 +71,14 @@ class Notifier:
         self._trouble: str | None = "starting"
 
     async def run(self) -> None:
-        """Notify until cancelled; while the database or the broker is away, wait and begin again."""
+        """Notify until cancelled; while the database or the broker is away or refuses us, wait and begin again."""
         redis = connect(self._settings.require_redis_url())
         pause = 0.1
         try:
             while True:
                 try:
                     await self._session(redis)
-                except (*TRANSIENT, *AWAY) as error:
+                except (*TRANSIENT, *AWAY, asyncpg.PostgresError, RedisError) as error:
                     self._trouble = f"{type(error).__name__}: {error}"
                     log.warning("notifier waits", because=self._trouble, seconds=pause)
                     await asyncio.sleep(pause)
@@ -91,6 +93,7 @@ class Notifier:
         connection = await connect_once(self._settings.require_database_url())
         loop = asyncio.get_running_loop()
         self._cursors.clear()
+        self._distance.clear()
         looked_at = float("-inf")
         try:
             self._trouble = None

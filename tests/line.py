@@ -21,6 +21,7 @@ from services.consumers.reading import stream_key_of
 from services.consumers.service import Consumer, served_policies
 from services.notifier import Notifier
 from services.settings import Settings
+from services.tasks import end
 
 CHENGDU = "chengdu-2024"
 BUILD: Mapping[str, Callable[[Settings], Consumer]] = {
@@ -59,9 +60,8 @@ async def notifying(settings: Settings) -> AsyncIterator[Notifier]:
     try:
         yield notifier
     finally:
-        task.cancel()
-        results = await asyncio.gather(task, return_exceptions=True)
-        assert isinstance(results[0], asyncio.CancelledError), results[0]
+        await end(task)
+        assert task.cancelled(), task.exception()
 
 
 async def send(redis: Redis, *what: Wire | tuple[str, bytes]) -> list[bytes]:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from services import logs
-from services.cli.app import Json, app, err, print_json, stop
+from services.cli.app import BAD_USAGE, CommandError, Json, app, err, print_json, stop
 from services.cli.home import DEFAULT, Running, remove_note, require_running, write_note
 from services.cli.supervise import Supervisor, end_with_parent
 from services.consumers import exhausted, issued, redeemed
@@ -23,6 +23,7 @@ from services.health import serve_health
 from services.ledger.migrate import migrate_now
 from services.notifier import Notifier
 from services.settings import Settings, read_settings
+from services.tasks import end
 
 Home = Annotated[Path, typer.Option("--home", help="Where the embedded servers keep their data.")]
 
@@ -71,11 +72,9 @@ async def _notify(settings: Settings) -> bool:
     waiting = asyncio.create_task(stopping.wait())
     await asyncio.wait([work[0], waiting], return_when=asyncio.FIRST_COMPLETED)
     failed = work[0].done()
-    for task in (*work, waiting):
-        task.cancel()
-    results = await asyncio.gather(*work, return_exceptions=True)
-    if failed and isinstance(results[0], Exception):
-        raise results[0]
+    await end(*work, waiting)
+    if failed:
+        work[0].result()
     return failed
 
 
@@ -117,6 +116,11 @@ def servers(settings: Settings, home: Path) -> Iterator[Running]:
     if settings.database_url and settings.redis_url:
         yield Running(os.getpid(), settings.database_url, settings.redis_url, None)
         return
+    if settings.database_url or settings.redis_url:
+        missing = "REDIS_URL" if settings.database_url else "DATABASE_URL"
+        raise CommandError(
+            f"{missing} is not set, and the other one is: set both, or neither for embedded servers", BAD_USAGE
+        )
     with Embedded(home) as embedded:
         yield Running(os.getpid(), embedded.database_url, embedded.redis_url, None)
 

@@ -1,6 +1,7 @@
 """All services as processes of one group: started, started again when one dies, and ended together."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -8,6 +9,8 @@ from collections.abc import Mapping
 from typing import Final
 
 import structlog
+
+from services.tasks import end
 
 log = structlog.get_logger()
 
@@ -32,14 +35,9 @@ class Supervisor:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run all services; return when ``stop`` is set and the last of them has ended."""
-        keepers = [asyncio.create_task(self._keep(name, stop)) for name in self._services]
-        try:
-            await stop.wait()
-        finally:
-            await asyncio.gather(*(self._end(process) for process in self.processes.values()))
-            for keeper in keepers:
-                keeper.cancel()
-            await asyncio.gather(*keepers, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            for name in self._services:
+                group.create_task(self._keep(name, stop))
 
     async def _keep(self, name: str, stop: asyncio.Event) -> None:
         loop, deaths = asyncio.get_running_loop(), 0
@@ -49,14 +47,24 @@ class Supervisor:
                 sys.executable, "-m", "services.cli", "run", name, env=self._environment
             )
             self.processes[name] = process
-            status = await process.wait()
+            await self._until_either_ends(process, stop)
             if stop.is_set():
                 return
             deaths = 0 if loop.time() - started > _STABLE_SECONDS else deaths
             pause = _PAUSE_SECONDS[min(deaths, len(_PAUSE_SECONDS) - 1)]
             deaths += 1
-            log.error("a service ended by itself", which=name, status=status, again_in_seconds=pause)
-            await asyncio.sleep(pause)
+            log.error("a service ended by itself", which=name, status=process.returncode, again_in_seconds=pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
+
+    async def _until_either_ends(self, process: asyncio.subprocess.Process, stop: asyncio.Event) -> None:
+        """Return when the process has ended, by itself or because it was time to stop: nothing is left running."""
+        either = [asyncio.create_task(process.wait()), asyncio.create_task(stop.wait())]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end(*either)
+            await self._end(process)
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         if process.returncode is not None:

@@ -24,6 +24,7 @@ from services.ledger.append import Ledger, Limits
 from services.ledger.database import TRANSIENT, connect
 from services.programmes import load_policies
 from services.settings import Settings, SettingsError
+from services.tasks import end
 
 log = structlog.get_logger()
 
@@ -146,9 +147,7 @@ class Consumer:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
             await redis.aclose()
             with contextlib.suppress(TimeoutError):  # a server that hangs does not keep the process: it cuts the lines
                 await asyncio.wait_for(pool.close(), _CLOSED_WITHIN_SECONDS)

@@ -16,12 +16,12 @@ CLOSURES = "SELECT enterprise, period FROM entry WHERE programme = $1 AND kind =
 QUOTAS = """
 WITH RECURSIVE newest AS (
   (SELECT enterprise, period, quota_used FROM entry
-   WHERE programme = $1 AND kind = 'issued' AND accepted AND enterprise = coalesce($2, enterprise)
+   WHERE programme = $1 AND kind = 'issued' AND accepted {which}
    ORDER BY enterprise DESC, period DESC, position DESC LIMIT 1)
   UNION ALL
   SELECT next.* FROM newest CROSS JOIN LATERAL (
     SELECT enterprise, period, quota_used FROM entry
-    WHERE programme = $1 AND kind = 'issued' AND accepted AND enterprise = coalesce($2, enterprise)
+    WHERE programme = $1 AND kind = 'issued' AND accepted {which}
       AND (enterprise, period) < (newest.enterprise, newest.period)
     ORDER BY enterprise DESC, period DESC, position DESC LIMIT 1) AS next)
 SELECT enterprise, period, quota_used FROM newest"""
@@ -44,7 +44,7 @@ FROM entry AS issue LEFT JOIN LATERAL (
   ORDER BY position DESC LIMIT 1) AS use ON true
 WHERE issue.programme = $1 AND issue.kind = 'issued' AND issue.accepted {which}
 ORDER BY issue.position"""
-OF_ENTERPRISE = "AND issue.enterprise = $2"
+OF_ENTERPRISE = "AND enterprise = $2"
 OF_PROVIDER = """AND (issue.provider = {provider} OR issue.voucher_id IN (
   SELECT voucher_id FROM entry WHERE programme = $1 AND provider = {provider} AND kind = 'redeemed' AND accepted))"""
 OF_VOUCHER = "AND issue.voucher_id = $2"

@@ -123,7 +123,8 @@ async def _quotas(
     enterprise: str | None,
 ) -> tuple[QuotaAccount, ...]:
     used = {(who, period): 0 for who, period in closures if who is not None and enterprise in {None, who}}
-    rows = await connection.fetch(queries.QUOTAS, programme, enterprise)
+    which, names = (queries.OF_ENTERPRISE, [enterprise]) if enterprise is not None else ("", [])
+    rows = await connection.fetch(queries.QUOTAS.format(which=which), programme, *names)
     used.update(((row["enterprise"], row["period"]), row["quota_used"]) for row in rows)
     book = Book(closures=closures)
     limit = None if policy.cap is None else policy.cap.amount

@@ -81,8 +81,7 @@ async def in_hand_of(redis, name: str) -> bool:
 
 async def take_over(consumer) -> None:
     (stream,) = consumer.streams
-    while not await consumer._claimer.take_over(stream):
-        await asyncio.sleep(0.02)
+    await eventually(lambda: consumer._claimer.take_over(stream))
 
 
 async def test_a_consumer_not_seen_for_long_is_taken_off_its_group_unless_something_is_pending_with_it(settings, redis):

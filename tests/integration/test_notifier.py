@@ -1,6 +1,7 @@
 """The notifier on the real servers: every entry is told once, in order and without a gap, whatever happens to it meanwhile."""
 
 import asyncio
+import contextlib
 import json
 import random
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from schemas.notifications import Notification
 from services.broker import FIELD, notification_stream
 from services.consumers.service import served_policies
 from services.notifier import Notifier
+from services.tasks import end
 
 STREAM = notification_stream(CHENGDU)
 EXHAUSTED = f"quota.exhausted:{CHENGDU}"
@@ -139,15 +141,15 @@ async def test_two_notifiers_at_once_tell_everything_once(settings, ledger, redi
 
 
 async def test_a_notifier_takes_over_from_one_that_ended(settings, ledger, redis, admin):
-    async with notifying(settings):
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(notifying(settings))
         await append(ledger, issues(0, 10))
-        async with notifying(settings):
-            await told_all(redis, admin)
-            # Both run; now the first of them ends.
-            break_off = asyncio.current_task()
-            assert break_off is not None
-        await append(ledger, issues(10, 10))
         await told_all(redis, admin)
+        async with notifying(settings) as standby:
+            await eventually(lambda: standby.ready().ok)
+            await stack.aclose()
+            await append(ledger, issues(10, 10))
+            await told_all(redis, admin)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -165,8 +167,7 @@ async def test_a_notifier_that_is_killed_again_and_again_leaves_no_gap_and_no_do
                 await admin.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
                 )
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
         assert task.cancelled()
     await feeding
     async with notifying(settings):
@@ -187,8 +188,6 @@ async def test_a_stream_that_is_deleted_is_told_again_from_the_first_entry(setti
         await redis.delete(STREAM)
         await told_all(redis, admin)
         # And while it is busy: deleted again and again between the batches.
-        feeding = asyncio.create_task(feed(ledger, 0, 0))
-        await feeding
         for batch in range(10):
             await append(ledger, issues(50 + batch * 20, 20))
             await redis.delete(STREAM)
@@ -215,7 +214,7 @@ async def test_a_stream_ahead_of_the_ledger_is_left_alone_and_said(settings, led
         assert not notifier.ready().ok
         assert CHENGDU in notifier.ready().because
         await append(ledger, issues(3, 1))
-        await asyncio.sleep(0)
+        await eventually(lambda: notifier._distance[CHENGDU] == -1)
         assert await redis.xlen(STREAM) == 5
         # Once the ledger has caught up with it, it goes on after what was told.
         await append(ledger, issues(4, 3))
@@ -231,3 +230,17 @@ async def test_a_programme_whose_ledger_opens_later_is_notified_of_too(settings,
         await eventually(lambda: notifier.ready().ok)
         await append(ledger, issues(0, 2))
         await told_all(redis, admin)
+
+
+async def test_a_full_broker_is_waited_for_and_said(settings, ledger, redis, admin):
+    async with notifying(settings) as notifier:
+        await eventually(lambda: notifier.ready().ok)
+        await redis.config_set("maxmemory", 1)
+        try:
+            await append(ledger, issues(0, 2))
+            await eventually(lambda: notifier.ready().because.startswith("OutOfMemoryError"))
+            assert not notifier.ready().ok
+        finally:
+            await redis.config_set("maxmemory", 0)
+        await told_all(redis, admin)
+        assert notifier.ready().ok

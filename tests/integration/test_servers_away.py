@@ -9,7 +9,19 @@ import pytest
 import pytest_asyncio
 from events_made import issue_event, uscc
 from eventually import eventually
-from line import CHENGDU, dead_letters, entries_of, held_head, pending, quick_settings, running, send, settled
+from line import (
+    CHENGDU,
+    dead_letters,
+    entries_of,
+    held_head,
+    notifications,
+    notifying,
+    pending,
+    quick_settings,
+    running,
+    send,
+    settled,
+)
 
 from services import broker
 from services.consumers import service
@@ -163,3 +175,25 @@ async def test_a_consumer_that_holds_ends_in_time_and_leaves_its_batch_to_others
             await settled(redis, [ISSUED])
         assert await vouchers(admin) == ["V0"]
         assert len(await dead_letters(redis)) == (away == "valkey")
+
+
+@pytest.mark.parametrize("away", ["postgres", "valkey"])
+async def test_a_notifier_goes_on_after_its_servers_were_away(own, settings, away):
+    async with notifying(settings) as notifier, running("issued", settings):
+        async with connected(settings) as (redis, admin):
+            await send(redis, *(issue_event(f"V{number}", enterprise=uscc(number)) for number in range(20)))
+            await eventually(lambda: told(redis, 20))
+        await asyncio.to_thread(getattr(own, away).kill)
+        await eventually(lambda: not notifier.ready().ok)
+        await asyncio.to_thread(getattr(own, away).start)
+        async with connected(settings) as (redis, admin):
+            await send(redis, *(issue_event(f"V{number}", enterprise=uscc(number)) for number in range(20, 40)))
+            await eventually(lambda: told(redis, 40))
+            await eventually(lambda: notifier.ready().ok)
+            assert [row["voucher_id"] for row in await entries_of(admin)] == [f"V{number}" for number in range(40)]
+
+
+async def told(redis, count: int) -> bool:
+    ids = [id_ for id_, _ in await notifications(redis)]
+    assert ids == [f"{position}-0".encode() for position in range(1, len(ids) + 1)]
+    return len(ids) == count
