@@ -11,10 +11,13 @@ from schemas.policy import Policy
 from services.broker import AWAY, inbound_streams, notification_stream
 from services.ledger.database import SERVICE_ROLE, TRANSIENT, connect_once
 from services.ledger.migrate import current_revision, newest_revision
-from services.queues import queues
+from services.queues import Queue, queues
 from services.settings import Settings
 
 POSTGRES_MAJOR_MIN: Final = 15
+READ_WITHIN_SECONDS: Final = 60
+"""A stream that no consumer asked for this long is not being read."""
+
 _GUARDS = """
 SELECT count(*) FROM pg_trigger
 WHERE tgrelid IN ('entry'::regclass, 'block'::regclass, 'policy'::regclass) AND tgenabled = 'A' AND NOT tgisinternal"""
@@ -83,6 +86,13 @@ def _ledger(policy: Policy, head: asyncpg.Record | None) -> Finding:
     return Finding(what, ok=False, found=f"{found}; the file is revision {policy.revision} and differs", advice=advice)
 
 
+def _is_unread(row: Queue) -> bool:
+    """Whether nobody asked for an inbound stream's entries lately; one that has neither a group nor entries may stay so."""
+    if row.consumers is None:
+        return bool(row.lag)
+    return row.last_read_seconds is None or row.last_read_seconds > READ_WITHIN_SECONDS
+
+
 async def _broker(settings: Settings, policies: Mapping[str, Policy]) -> list[Finding]:
     redis = Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5)
     try:
@@ -94,7 +104,7 @@ async def _broker(settings: Settings, policies: Mapping[str, Policy]) -> list[Fi
         await redis.aclose()
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = info.get("valkey_version", info["redis_version"])
-    unread = [row.stream for row in rows if row.consumers == 0 or (row.consumers is None and row.lag)]
+    unread = [row.stream for row in rows if _is_unread(row)]
     inbound = len(inbound_streams(policies))
     return [
         Finding("broker", ok=True, found=f"{name} {version}"),

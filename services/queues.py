@@ -26,6 +26,8 @@ class Queue:
     oldest_pending_seconds: float | None
     consumers: int | None
     dead_letters: int
+    last_read_seconds: float | None = None
+    """How long ago the last of the consumers asked for entries; a dead one stays in the group for a while."""
 
     def to_json(self) -> dict[str, object]:
         """Return the row as ``queues --json`` has it."""
@@ -59,7 +61,11 @@ async def _inbound(redis: Redis, key: str, dead_letters: int, now_ms: int) -> Qu
         # An entry's id begins with the moment it was sent, in milliseconds.
         oldest = max(now_ms - int(summary["min"].split(b"-")[0]), 0) / 1000
     lag = group.get("lag")
-    return Queue(key, length, None if lag is None else int(lag), pending, oldest, int(group["consumers"]), dead_letters)
+    consumers = await redis.xinfo_consumers(key, GROUP)
+    last_read = min((int(one["idle"]) / 1000 for one in consumers), default=None)
+    return Queue(
+        key, length, None if lag is None else int(lag), pending, oldest, len(consumers), dead_letters, last_read
+    )
 
 
 async def _group(redis: Redis, key: str) -> Mapping[str, int] | None:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,9 @@ def write_events(path: Path, *events: Wire | bytes) -> Path:
 def up(home: Path, cwd: Path, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `up` with all its services reading; whatever the test did, nothing of it is left running."""
     with (cwd / "up.log").open("ab") as log:
-        process = subprocess.Popen([COMMAND, "up", "--home", str(home)], cwd=cwd, env=environment(**variables), stderr=log)
+        process = subprocess.Popen(
+            [COMMAND, "up", "--home", str(home)], cwd=cwd, env=environment(**variables), stderr=log
+        )
     try:
         eventually_now(lambda: process.poll() is not None or reading(home, cwd), 60, "up")
         assert process.poll() is None, (cwd / "up.log").read_text()

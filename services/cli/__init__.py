@@ -1,9 +1,28 @@
 """The command line, ``voucher-ledger``. Each command is a module; this one puts them together."""
 
 import sys
+from types import ModuleType
+from typing import Final
 
-from services.cli import demo, letters, programmes, publishing, queues, quoting, reading, serving, setup, verifying  # noqa: F401  each adds its commands
+from services.cli import (
+    demo,
+    letters,
+    programmes,
+    publishing,
+    queues,
+    quoting,
+    reading,
+    serving,
+    setup,
+    telling,
+    verifying,
+)
 from services.cli.app import app, run
+
+COMMANDS: Final[tuple[ModuleType, ...]] = (
+    demo, serving, setup, publishing, quoting, programmes, reading, queues, letters, telling, verifying,
+)  # fmt: skip
+"""The modules that add their commands to the app by being imported."""
 
 
 def main() -> None:
