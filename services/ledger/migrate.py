@@ -1,23 +1,24 @@
 """Bringing the database's tables up to date. Run by an administrator's login before the services start."""
 
+# alembic and SQLAlchemy's engines take longer to import than most commands take to run: they are imported where they are used.
+# ruff: noqa: PLC0415
+
 import asyncio
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 _ONE_AT_A_TIME: Final = 0x766C_6D69
 """The advisory lock that lets two starts at once migrate one after the other."""
 
 
-def _config() -> Config:
+def _config() -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config
@@ -25,13 +26,18 @@ def _config() -> Config:
 
 def newest_revision() -> str:
     """Return the revision that this version of the code needs."""
+    from alembic.script import ScriptDirectory
+
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if head is None:
         raise AssertionError("the package comes with its migrations")
     return head
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: "Connection") -> None:
+    from alembic import command
+    from sqlalchemy import text
+
     # A table that is in use is waited for briefly, not at the price of everyone behind us in its queue.
     connection.execute(text("SET lock_timeout = '5s'"))
     config = _config()
@@ -41,7 +47,9 @@ def _upgrade(connection: Connection) -> None:
 
 async def migrate(database_url: str) -> str:
     """Bring the tables up to date, and return the revision they are at. Raises what the driver raises."""
-    engine = create_async_engine(_sqlalchemy_url(database_url), poolclass=NullPool)
+    from sqlalchemy import text
+
+    engine = _engine(database_url)
     try:
         async with engine.connect() as connection:
             await connection.execute(text(f"SELECT pg_advisory_lock({_ONE_AT_A_TIME})"))
@@ -55,7 +63,9 @@ async def migrate(database_url: str) -> str:
 
 async def current_revision(database_url: str) -> str | None:
     """Return the revision that the database is at, None before the first. Raises what the driver raises."""
-    engine = create_async_engine(_sqlalchemy_url(database_url), poolclass=NullPool)
+    from alembic.runtime.migration import MigrationContext
+
+    engine = _engine(database_url)
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
@@ -63,8 +73,12 @@ async def current_revision(database_url: str) -> str | None:
         await engine.dispose()
 
 
-def _sqlalchemy_url(database_url: str) -> str:
-    return make_url(database_url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+def _engine(database_url: str) -> "AsyncEngine":
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import NullPool
+
+    return create_async_engine(make_url(database_url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
 
 
 def migrate_now(database_url: str) -> str:
