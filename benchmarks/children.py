@@ -97,7 +97,9 @@ async def services(place: Place, programmes_folder: Path, counts: Mapping[str, i
     async with contextlib.AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(
-                running(f"{name} {number}", ("services.cli", "run", name), place.folder / f"{name}-{number}.log", variables)
+                running(
+                    f"{name} {number}", ("services.cli", "run", name), place.folder / f"{name}-{number}.log", variables
+                )
             )
             for name, count in counts.items()
             for number in range(count)

@@ -107,7 +107,7 @@ def _field(path: str, name: str) -> str | None:
 def _commit() -> str | None:
     try:
         found = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607  whichever git there is
+            ["git", "rev-parse", "--short", "HEAD"],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
     except (OSError, subprocess.CalledProcessError):

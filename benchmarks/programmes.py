@@ -50,7 +50,9 @@ def derive(folder: Path, count: int, *, shared_provider: bool = False) -> list[P
         text = _replaced(text, _PROVIDER, provider)
         (folder / f"bench-{number}.toml").write_text(text, encoding="utf-8")
     for code, policy in load_policies(folder).items():
-        (provider,) = [one.uscc for one in policy.providers.accredited if one.names.en.endswith("Intelligent Computing Centre")]
+        (provider,) = [
+            one.uscc for one in policy.providers.accredited if one.names.en.endswith("Intelligent Computing Centre")
+        ]
         programmes.append(Programme(code, policy.authority.uscc, provider))
     return programmes
 

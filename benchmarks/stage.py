@@ -103,7 +103,7 @@ async def staged(*, preload: Sequence[str] = (), output: Path | None = None) -> 
     """Start the servers, ``preload`` being PostgreSQL's shared_preload_libraries, and stop them at the end."""
     folder = Path(tempfile.mkdtemp(prefix="voucher-ledger-bench-"))
     # PostgreSQL may have to run as another user than ours, who has to get through to its part.
-    folder.chmod(0o711)
+    folder.chmod(0o711)  # noqa: ASYNC240  nothing else is running
     try:
         embedded = Embedded(folder / "servers", durable=True, appendfsync="everysec")
         servers = embedded.start()

@@ -14,7 +14,8 @@ def task() -> dict[str, Any]:
 def wait_for_start() -> None:
     """Say that all is prepared, and return when the others are too."""
     print("ready", flush=True)
-    sys.stdin.readline()
+    if not sys.stdin.readline():
+        raise SystemExit("nobody is there to start this")
 
 
 def tell(figures: dict[str, Any]) -> None:

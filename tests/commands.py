@@ -1,19 +1,26 @@
 """The installed command `voucher-ledger`, run as its users run it: in a process of its own, in a folder of their choice."""
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from events_made import Wire, raw
+import asyncpg
+from events_made import Wire, raw, shipped
 from eventually import eventually_now
 
+from services import broker
+from services.cli.home import read_note
 from services.embedded import processes
+from services.queues import Queue, queues
+
+Result = TypeVar("Result")
 
 COMMAND = str(Path(sys.executable).with_name("voucher-ledger"))
 SERVICES = ("issued", "redeemed", "exhausted", "notifier")
@@ -60,7 +67,7 @@ def up(home: Path, cwd: Path, **variables: str) -> Iterator["subprocess.Popen[by
             [COMMAND, "up", "--home", str(home)], cwd=cwd, env=environment(**variables), stderr=log
         )
     try:
-        eventually_now(lambda: process.poll() is not None or reading(home, cwd), 60, "up")
+        eventually_now(lambda: process.poll() is not None or reading(home), 60, "up")
         assert process.poll() is None, (cwd / "up.log").read_text()
         yield process
     finally:
@@ -68,13 +75,55 @@ def up(home: Path, cwd: Path, **variables: str) -> Iterator["subprocess.Popen[by
         process.wait(60)
 
 
-def reading(home: Path, cwd: Path) -> bool:
-    """Whether what is up in the home reads every inbound stream."""
-    done = run("queues", "--json", cwd=cwd, VOUCHER_LEDGER_HOME=str(home))
-    if done.returncode:
+def on_broker(home: Path, act: Callable[[broker.Redis], Awaitable[Result]]) -> Result:
+    """Do something on the broker of what is up in the home, as any client of it can."""
+    running = read_note(home)
+    assert running is not None, "nothing is up"
+
+    async def connected() -> Result:
+        client = broker.connect(running.redis_url)
+        try:
+            return await act(client)
+        finally:
+            await client.aclose()
+
+    return asyncio.run(connected())
+
+
+def queues_of(home: Path) -> dict[str, Queue]:
+    return {row.stream: row for row in on_broker(home, lambda client: queues(client, shipped()))}
+
+
+def settle(home: Path) -> dict[str, Queue]:
+    """Wait until nothing waits on any stream; return how they stand, by stream."""
+
+    def rows() -> dict[str, Queue]:
+        found = queues_of(home)
+        return {} if any(row.lag or row.pending for row in found.values()) else found
+
+    return eventually_now(rows, 30, "nothing waits")
+
+
+def position_of(home: Path, programme: str = "chengdu-2024") -> int:
+    running = read_note(home)
+    assert running is not None, "nothing is up"
+
+    async def ask() -> int:
+        connection = await asyncpg.connect(running.database_url)
+        try:
+            return await connection.fetchval("SELECT position FROM head WHERE programme = $1", programme) or 0
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+def reading(home: Path) -> bool:
+    """Whether what is up in the home reads every inbound stream at this moment."""
+    if read_note(home) is None:
         return False
-    rows = json.loads(done.stdout)["streams"]
-    return all(row["consumers"] for row in rows if row["stream"].startswith(("voucher.", "quota.")))
+    inbound = [row for row in queues_of(home).values() if row.stream.startswith(("voucher.", "quota."))]
+    return all(row.last_read_seconds is not None and row.last_read_seconds < 2 for row in inbound)
 
 
 def services_of(parent: int) -> list[int]:
@@ -85,3 +134,11 @@ def services_of(parent: int) -> list[int]:
 def kill(process: "subprocess.Popen[bytes]") -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+def servers_of(home: Path) -> list[int]:
+    """Return the embedded servers that run in the home."""
+    return [
+        *processes.find(("postgres",), "-D", home / "postgres"),
+        *processes.find(("valkey-server", "redis-server"), "--dir", home / "valkey"),
+    ]

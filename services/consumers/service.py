@@ -35,13 +35,22 @@ _CLOSED_WITHIN_SECONDS: Final = 5
 
 
 def served_policies(settings: Settings) -> dict[str, Policy]:
-    """Return the policies of the programmes that the settings name. Raises PolicyError, and SettingsError for one that has no file."""
+    """Return the policies of the programmes that the settings name.
+
+    Raises PolicyError, and SettingsError where the settings name a programme that has no file, or a provider accredited nowhere.
+    """
     policies = load_policies(settings.programmes_dir)
     if unknown := settings.programmes - policies.keys():
         raise SettingsError(
             f"VOUCHER_LEDGER_PROGRAMMES names {', '.join(sorted(unknown))}, there is {', '.join(policies)}"
         )
-    return {code: policies[code] for code in sorted(settings.programmes or policies)}
+    served = {code: policies[code] for code in sorted(settings.programmes or policies)}
+    accredited = {uscc for policy in served.values() for uscc in policy.providers.codes}
+    if unknown := settings.providers - accredited:
+        raise SettingsError(
+            f"VOUCHER_LEDGER_PROVIDERS names {', '.join(sorted(unknown))}, which no programme here accredits"
+        )
+    return served
 
 
 async def batch_parser(raw: Any, original: Callable[[Any], Awaitable[Any]]) -> Any:

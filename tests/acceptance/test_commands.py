@@ -1,16 +1,14 @@
 """The commands on a running `up`, as a user runs them: what they print, what they do, and how they end."""
 
-import asyncio
 import json
+import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from commands import answer, run, up, write_events
+from commands import answer, on_broker, run, settle, up, write_events
 from events_made import ENTERPRISE, authority_of, issue_event, providers_of, raw, redemption_event, uscc
-from eventually import eventually_now
-
-from services import broker
 
 CHENGDU = "chengdu-2024"
 ISSUED = f"voucher.issued:{CHENGDU}"
@@ -18,32 +16,14 @@ ISSUED = f"voucher.issued:{CHENGDU}"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Iterator[Path]:
-    """A folder in which `voucher-ledger up` runs, in its default home."""
+    """Return a folder in which `voucher-ledger up` runs, in its default home."""
     path = tmp_path_factory.mktemp("c")
-    with up(path / ".voucher-ledger", path):
+    with up(home_of(path), path):
         yield path
 
 
-def settle(folder: Path) -> dict[str, dict]:
-    """Wait until nothing waits on any stream; return the rows of `queues` by stream."""
-
-    def rows() -> dict[str, dict] | None:
-        found = answer("queues", cwd=folder)["streams"]
-        return None if any(row["lag"] or row["pending"] for row in found) else {row["stream"]: row for row in found}
-
-    return eventually_now(rows, 30)
-
-
-def send_bytes(folder: Path, stream: str, data: bytes) -> None:
-    """Do what `redis-cli XADD` does."""
-    url = answer("env", cwd=folder)["redis_url"]
-
-    async def add() -> None:
-        client = broker.connect(url)
-        await client.xadd(stream, {"event": data})
-        await client.aclose()
-
-    asyncio.run(add())
+def home_of(folder: Path) -> Path:
+    return folder / ".voucher-ledger"
 
 
 def letters_of(folder: Path, **changes: str) -> list[dict]:
@@ -56,9 +36,6 @@ def test_env_tells_the_addresses_to_programs_and_to_the_shell(folder):
     assert told.keys() == {"database_url", "redis_url", "monitor_url"}
     done = run("env", cwd=folder)
     assert done.stdout == f"export DATABASE_URL='{told['database_url']}'\nexport REDIS_URL='{told['redis_url']}'\n"
-    elsewhere = run("env", "--home", "nothing-here", cwd=folder)
-    assert elsewhere.returncode == 1
-    assert "nothing is up in nothing-here" in elsewhere.stderr
 
 
 def test_an_event_is_published_decided_and_found_in_every_answer(folder):
@@ -73,7 +50,7 @@ def test_an_event_is_published_decided_and_found_in_every_answer(folder):
     done = run("publish", "events.ndjson", cwd=folder)
     assert (done.returncode, done.stdout) == (0, "")
     assert "published 3 events on 2 streams" in done.stderr
-    settle(folder)
+    settle(home_of(folder))
     found = answer("statement", CHENGDU, "--enterprise", ENTERPRISE, "--entries", cwd=folder)
     assert found.keys() >= {"programme", "position", "head_hash", "budget", "quotas", "vouchers", "payables"}
     assert found["position"] == before["position"] + 3
@@ -91,11 +68,11 @@ def test_what_comes_through_a_pipe_is_published_too(folder):
     done = run("publish", "-", "--json", cwd=folder, stdin=raw(event) + b"\n\n")
     assert done.returncode == 0
     assert json.loads(done.stdout) == {"published": 1, "streams": {ISSUED: 1}}
-    settle(folder)
+    settle(home_of(folder))
 
 
 def test_a_wrong_line_is_told_with_its_reason_and_nothing_is_sent(folder):
-    before = settle(folder)
+    before = settle(home_of(folder))
     write_events(
         folder / "wrong.ndjson",
         issue_event("C0", enterprise=uscc(11)),
@@ -115,13 +92,14 @@ def test_a_wrong_line_is_told_with_its_reason_and_nothing_is_sent(folder):
         ["line 6", "wrong_stream"], ["line 7", "wrong_stream"],
     ]  # fmt: skip
     assert last == "voucher-ledger: 5 of 6 lines are wrong; nothing was sent"
-    assert {stream: row["length"] for stream, row in settle(folder).items()} == {
-        stream: row["length"] for stream, row in before.items()
+    assert {stream: row.length for stream, row in settle(home_of(folder)).items()} == {
+        stream: row.length for stream, row in before.items()
     }
 
 
 def test_queues_have_a_row_for_each_stream(folder):
-    rows = settle(folder)
+    settle(home_of(folder))
+    rows = {row["stream"]: row for row in answer("queues", cwd=folder)["streams"]}
     assert set(rows) >= {ISSUED, f"voucher.redeemed:{providers_of(CHENGDU)[0]}", f"quota.exhausted:{CHENGDU}"}
     assert set(rows) >= {f"notification:{CHENGDU}", "dead-letter"}
     wanted = {"stream", "length", "lag", "pending", "oldest_pending_seconds", "consumers", "dead_letters"}
@@ -133,12 +111,11 @@ def test_queues_have_a_row_for_each_stream(folder):
 
 
 def test_dead_letters_are_listed_shown_replayed_and_discarded(folder):
-    send_bytes(folder, ISSUED, b"\xff not json")
     wrong = raw(issue_event("D0", source=f"urn:uscc:{uscc(13)}"))
-    send_bytes(folder, ISSUED, wrong)
-    eventually_now(lambda: len(letters_of(folder)) == 2)
-    rows = settle(folder)
-    assert rows[ISSUED]["dead_letters"] == rows["dead-letter"]["dead_letters"] == 2
+    for data in (b"\xff not json", wrong):
+        on_broker(home_of(folder), lambda client, data=data: client.xadd(ISSUED, {"event": data}))
+    rows = settle(home_of(folder))
+    assert rows[ISSUED].dead_letters == rows["dead-letter"].dead_letters == 2
     garbage, misplaced = letters_of(folder)
     assert (garbage["reason"], misplaced["reason"]) == ("not_json", "wrong_stream")
     assert letters_of(folder, reason="wrong_stream") == [misplaced]
@@ -150,7 +127,8 @@ def test_dead_letters_are_listed_shown_replayed_and_discarded(folder):
     assert "not_json" in run("dead-letters", "list", cwd=folder).stdout
 
     assert answer("dead-letters", "replay", misplaced["id"], cwd=folder) == {"replayed": [misplaced["id"]]}
-    again = eventually_now(lambda: [one for one in letters_of(folder, reason="wrong_stream") if one != misplaced])
+    settle(home_of(folder))
+    again = letters_of(folder, reason="wrong_stream")
     assert [one["event"] for one in again] == [misplaced["event"]]
     assert again[0]["entry_id"] != misplaced["entry_id"]
     gone = run("dead-letters", "replay", misplaced["id"], cwd=folder)
@@ -162,50 +140,53 @@ def test_dead_letters_are_listed_shown_replayed_and_discarded(folder):
     assert letters_of(folder) == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "said"),
-    [
-        (["dead-letters", "show", "1-1"], 1, "no dead letter 1-1"),
-        (["dead-letters", "show", "nonsense"], 2, "'nonsense' is no id of a dead letter"),
-        (["dead-letters", "replay"], 2, "name letters by their ids, or say --all"),
-        (["dead-letters", "discard", "1-1", "--all"], 2, "name letters by their ids, or say --all"),
-        (["publish", "no-such-file"], 2, "no-such-file"),
-        (["publish"], 2, "Missing argument"),
-        (["queues", "--nonsense"], 2, "--nonsense"),
-        (["nonsense"], 2, "nonsense"),
-        (["run", "nonsense"], 2, "nonsense"),
-        (["run", "issued"], 2, "DATABASE_URL is not set"),
-        (["statement", "atlantis-2024"], 2, "atlantis-2024"),
-        (["voucher", CHENGDU, "no-such-voucher"], 1, "no-such-voucher"),
-        (["verify", "atlantis-2024"], 2, "atlantis-2024"),
-        (["programmes", "show", "atlantis-2024"], 2, "atlantis-2024"),
-    ],
-)
-def test_what_is_wrong_is_one_sentence_and_an_exit_status(folder, arguments, status, said):
-    done = run(*arguments, cwd=folder)
+WRONG: list[tuple[list[str], int, str]] = [
+    (["dead-letters", "show", "1-1"], 1, "no dead letter 1-1"),
+    (["dead-letters", "show", "nonsense"], 2, "'nonsense' is no id of a dead letter"),
+    (["dead-letters", "replay"], 2, "name letters by their ids, or say --all"),
+    (["publish", "no-such-file"], 2, "no-such-file"),
+    (["queues", "--nonsense"], 2, "--nonsense"),
+    (["run", "nonsense"], 2, "nonsense"),
+    (["run", "issued"], 2, "DATABASE_URL is not set"),
+    (["env", "--home", "nothing-here"], 1, "nothing is up in nothing-here"),
+    (["statement", "atlantis-2024"], 2, "atlantis-2024"),
+    (["voucher", CHENGDU, "no-such-voucher"], 1, "no-such-voucher"),
+    (["verify", "atlantis-2024"], 2, "atlantis-2024"),
+]
+WRONG_SETTINGS: list[tuple[dict[str, str], str]] = [
+    ({"VOUCHER_LEDGER_BATCH_SIZE": "0"}, "batch_size"),
+    ({"VOUCHER_LEDGER_PROGRAMMES": "atlantis-2024"}, "atlantis-2024"),
+    ({"VOUCHER_LEDGER_PROVIDERS": "nobody"}, "nobody"),
+    ({"DATABASE_URL": "postgresql://localhost/ledger"}, "REDIS_URL is not set"),
+]
+
+
+@pytest.fixture(scope="module")
+def refused(folder) -> "dict[str, subprocess.CompletedProcess[str]]":
+    """Run all that is wrong, some at a time: a command takes a second to start."""
+    (folder / "elsewhere").mkdir()
+    with ThreadPoolExecutor(4) as at_once:
+        commands = {str(arguments): at_once.submit(run, *arguments, cwd=folder) for arguments, _, _ in WRONG}
+        for variables, _ in WRONG_SETTINGS:
+            commands[str(variables)] = at_once.submit(run, "up", cwd=folder / "elsewhere", **variables)
+        return {name: running.result() for name, running in commands.items()}
+
+
+@pytest.mark.parametrize(("arguments", "status", "said"), WRONG, ids=str)
+def test_what_is_wrong_is_told_in_a_sentence_and_an_exit_status(refused, arguments, status, said):
+    done = refused[str(arguments)]
     assert done.returncode == status, done.stderr
     assert said in done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("variables", "said"),
-    [
-        ({"VOUCHER_LEDGER_BATCH_SIZE": "0"}, "batch_size"),
-        ({"VOUCHER_LEDGER_PROGRAMMES": "atlantis-2024"}, "atlantis-2024"),
-        ({"VOUCHER_LEDGER_PROVIDERS": "nobody"}, "nobody"),
-        ({"VOUCHER_LEDGER_PROGRAMMES_DIR": "no-such-folder"}, "no-such-folder"),
-        ({"DATABASE_URL": "postgresql://localhost/ledger"}, "REDIS_URL is not set"),
-    ],
-)
-def test_wrong_settings_are_bad_usage_and_named(tmp_path, variables, said):
-    for arguments in (["up"], ["run", "redeemed"]):
-        both = {"DATABASE_URL": "postgresql://localhost/x", "REDIS_URL": "redis://localhost", **variables}
-        done = run(*arguments, cwd=tmp_path, **(variables if "DATABASE_URL" in variables else both))
-        assert done.returncode == 2, done.stderr
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(("variables", "said"), WRONG_SETTINGS, ids=str)
+def test_wrong_settings_are_bad_usage_and_named(refused, variables, said):
+    done = refused[str(variables)]
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_programmes_are_listed_and_shown(folder):
