@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up test check format bench requirements clean
+.PHONY: help demo up test check format bench bench-quick requirements clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -34,9 +34,20 @@ format: $(STAMP) ## lay the code out
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+$(VENV)/.bench: $(STAMP) requirements/bench.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $(VENV)/.bench
+
+bench: $(VENV)/.bench ## the benchmark, about an hour on an otherwise quiet machine; figures also in bench.json
+	@$(BIN)/python -m benchmarks --json bench.json --profile-to bench-profile
+
+bench-quick: $(VENV)/.bench ## the same in under two minutes, at sizes that only show that it works
+	@$(BIN)/python -m benchmarks --quick
+
 requirements: ## pin again what pyproject.toml asks for (needs uv on the PATH)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded -o requirements/run.txt pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev -o requirements/dev.txt pyproject.toml
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra bench -c requirements/dev.txt -o requirements/bench.txt pyproject.toml
 
 clean: ## remove what was set up
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.children import fire, measuring
 from benchmarks.registry import EVENTS_PER_SECOND, Sample, contends
@@ -24,7 +24,7 @@ async def _run(mode: str, writers: int, stage: Stage, scale: Scale, seed: int) -
     async with contextlib.AsyncExitStack() as stack:
         place = await stack.enter_async_context(stage.place())
         found, folder = programmes(place, writers)
-        task = {
+        task: dict[str, Any] = {
             "mode": mode,
             "database_url": place.database_url,
             "programmes_folder": str(folder),
@@ -47,7 +47,7 @@ async def _run(mode: str, writers: int, stage: Stage, scale: Scale, seed: int) -
         ]
         figures = await fire(children)
     seconds = max(one["ended"] for one in figures) - min(one["began"] for one in figures)
-    events = writers * int(task["events"])
+    events = writers * task["events"]
     details = {
         "batch": BATCH,
         "writers": writers,

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 from redis.asyncio import Redis
@@ -40,7 +41,8 @@ async def ensure_groups(redis: Redis, keys: Iterable[str]) -> None:
 class Line:
     """Some streams that processes work off, a ledger that they append to, and the processes."""
 
-    redis: Redis
+    redis: Any
+    """A client that gives bytes; its own types leave open what it gives."""
     database: "asyncpg.Connection[asyncpg.Record]"
     keys: Sequence[str]
     children: Sequence[Child]

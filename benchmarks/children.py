@@ -76,13 +76,14 @@ def environment(place: Place, programmes_folder: Path) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def running(
-    name: str, arguments: Sequence[str], log: Path, variables: Mapping[str, str] | None = None, **pipes: Any
+    name: str, arguments: Sequence[str], log: Path, variables: Mapping[str, str] | None = None, *, talks: bool = False
 ) -> AsyncIterator[Child]:
-    """Run a Python module with its arguments for as long as the context lasts."""
+    """Run a Python module with its arguments for as long as the context lasts; ``talks``: we have both its ends."""
     with log.open("ab") as words:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", *arguments, env=variables,
-            **({"stdin": asyncio.subprocess.DEVNULL, "stdout": words, "stderr": words} | pipes),
+            sys.executable, "-m", *arguments, env=variables or {**os.environ, PARENT: str(os.getpid())},
+            stdin=asyncio.subprocess.PIPE if talks else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE if talks else words, stderr=words, limit=_LINE_MAX,
         )  # fmt: skip
     try:
         yield Child(name, process, log)
@@ -109,10 +110,7 @@ async def services(place: Place, programmes_folder: Path, counts: Mapping[str, i
 @contextlib.asynccontextmanager
 async def measuring(module: str, task: Mapping[str, Any], folder: Path, name: str) -> AsyncIterator[Child]:
     """Run a module that measures in a process of its own, and return when it is ready for ``fire``. See ``startline``."""
-    async with running(
-        name, (module, json.dumps(task)), folder / f"{name}.log",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LINE_MAX,
-    ) as child:  # fmt: skip
+    async with running(name, (module, json.dumps(task)), folder / f"{name}.log", talks=True) as child:
         if (line := await _line(child)) != "ready":
             raise ChildError(f"{name} said {line[:200]!r}")
         yield child

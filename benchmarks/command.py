@@ -27,7 +27,7 @@ BENCHES: Final = ("end_to_end", "apply", "naive", "peers", "latency", "growth", 
 
 _TOLD_LENGTH: Final = 300
 
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def load() -> list[Contender]:

@@ -55,7 +55,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     startline.wait_for_start()
     began = time.monotonic()
     for first in range(0, task["events"], together):
-        touched = {}
+        touched: dict[UUID, Voucher] = {}
         for number in range(first, first + together):
             voucher_id = Voucher.create_id(f"V-{number % task['vouchers']}")
             voucher = touched.get(voucher_id) or application.repository.get(voucher_id)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 from redis.asyncio import Redis
@@ -57,7 +57,7 @@ async def _send(redis: Redis, key: str, events: Sequence[bytes], schedule: Seque
         await asyncio.sleep(_TICK_SECONDS)
 
 
-async def _receive(redis: Redis, key: str, after: bytes, scheduled: dict[bytes, float]) -> list[tuple[float, float]]:
+async def _receive(redis: Any, key: str, after: bytes, scheduled: dict[bytes, float]) -> list[tuple[float, float]]:
     """Return of each event its moment and its latency, both in seconds."""
     found: list[tuple[float, float]] = []
     while len(found) < len(scheduled):
@@ -79,7 +79,8 @@ async def _at_rate(place_url: str, producer: Producer, programme: Programme, sca
         sender, reader = broker.connect(place_url), broker.connect(place_url)
         for redis in (sender, reader):
             stack.push_async_callback(redis.aclose)
-        after = (await reader.xrevrange(notified, count=1))[0][0]
+        newest: Any = await reader.xrevrange(notified, count=1)
+        after = newest[0][0]
         began = time.monotonic() + 0.1
         schedule = [began + number / rate for number in range(count)]
         scheduled = dict(zip((_id(event, _ID_IN_EVENT) for event in events), schedule, strict=True))

@@ -1,5 +1,6 @@
 """What one would otherwise write, its half at the broker: a FastStream subscriber of single messages, 1-way or many-way."""
 
+import asyncio
 import logging
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from benchmarks.naive_tables import process
 from schemas.decoding import decode
 from services.broker import FIELD, GROUP
 from services.cli.serving import fast_loop
+from services.cli.supervise import end_with_parent
 from services.ledger.entry import inbound
 from services.programmes import load_policies
 
@@ -53,9 +55,11 @@ async def consume(task: dict[str, Any]) -> None:
         stream=stream, parser=_parser, decoder=_decoder, no_reply=True, max_workers=ways,
         ack_policy=AckPolicy.NACK_ON_ERROR,
     )(handle)  # fmt: skip
+    watcher = asyncio.create_task(end_with_parent())
     try:
         await FastStream(broker, logger=None).run()
     finally:
+        watcher.cancel()
         await engine.dispose()
 
 

@@ -27,6 +27,8 @@ PYTHON: Final = (
 )
 POSTGRES: Final = "The same; pg_stat_statements counts, and pg_stat_activity is looked at every 10 ms."
 _TOP: Final = 8
+_TOLD_FROM: Final = 0.001
+"""Of the whole: statements with less are not told."""
 _LOOK_SECONDS: Final = 0.01
 _TOLD_LENGTH: Final = 60
 _REDEMPTIONS: Final = Race({"redeemed": 1})
@@ -68,7 +70,7 @@ async def python(stage: Stage, scale: Scale, seed: int) -> Sequence[Sample]:
                 yield
 
         await _run(stage, scale, _REDEMPTIONS, seed, count)
-        itself, below = shares(stacks.read_text(), _TOP)  # noqa: ASYNC240  nothing else is running
+        itself, below = shares(stacks.read_text(), _TOP)
         if stage.output is not None:
             await _run(stage, scale, _REDEMPTIONS, seed, draw)
     return [
@@ -138,6 +140,7 @@ def _told(seen: _Seen) -> list[Sample]:
             of=f"statement: {row['query'][:_TOLD_LENGTH]}",
         )
         for row in statements[:_TOP]
+        if row["ms"] > total * _TOLD_FROM
     ]  # fmt: skip
     looks = sum(seen.waits.values()) or 1
     samples += [
@@ -158,7 +161,7 @@ async def postgres_redemptions(_: Stage, scale: Scale, seed: int) -> Sequence[Sa
     return await _postgres(scale, _REDEMPTIONS, seed)
 
 
-@contends("profiling", "PostgreSQL, issues", POSTGRES, once=True)
+@contends("profiling", "PostgreSQL, issues", POSTGRES, quick=False, once=True)
 async def postgres_issues(_: Stage, scale: Scale, seed: int) -> Sequence[Sample]:
     """Return the same while vouchers are issued."""
     return await _postgres(scale, _ISSUES, seed)

@@ -41,8 +41,8 @@ FULL: Final = Scale(
 )  # fmt: skip
 
 QUICK: Final = Scale(
-    repeats=1, events=12_000, applied=10_000, vouchers=1_000, naive_single=150, naive_many=500, peers=300,
+    repeats=1, events=12_000, applied=10_000, vouchers=1_000, naive_single=60, naive_many=200, peers=200,
     latency_rates=(500, 2_000, 5_000), latency_seconds=2, latency_warm_seconds=0.5,
-    growth_levels=(0, 20_000, 50_000), growth_seconds=1, memory_vouchers=20_000, profile_events=30_000,
+    growth_levels=(0, 20_000, 50_000), growth_seconds=1, memory_vouchers=10_000, profile_events=15_000,
     patience=90,
 )  # fmt: skip

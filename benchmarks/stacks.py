@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import shutil
 import signal
 import sys
@@ -14,7 +15,7 @@ from benchmarks.registry import SkippedError
 
 _RATE_HZ = 200
 _ATTACH_SECONDS = 1.0
-_EVERYWHERE = 0.85
+_OURS = re.compile(r"\((schemas|services)/(?!cli/)")
 
 
 def py_spy() -> str:
@@ -51,7 +52,7 @@ def _without_line(frame: str) -> str:
 def shares(raw: str, limit: int) -> tuple[dict[str, float], dict[str, float]]:
     """Return the shares (0 to 1) of the functions that most samples were in: themselves, and with what they call.
 
-    What nearly all samples are in (the loop, the command line) tells nothing, and is left out of the second.
+    The second tells of this project's functions only, without the command line's: all samples are in those.
     """
     itself, below = Counter[str](), Counter[str]()
     for line in raw.splitlines():
@@ -61,6 +62,6 @@ def shares(raw: str, limit: int) -> tuple[dict[str, float], dict[str, float]]:
         for frame in set(frames):
             below[frame] += int(count)
     total = sum(itself.values()) or 1
-    for frame in [frame for frame, count in below.items() if count > _EVERYWHERE * total]:
+    for frame in [frame for frame in below if not _OURS.search(frame)]:
         del below[frame]
     return tuple({name: count / total for name, count in counted.most_common(limit)} for counted in (itself, below))  # type: ignore[return-value]  # two of them

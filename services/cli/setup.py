@@ -6,13 +6,14 @@ from services.cli.app import FOUND_WRONG, Json, app, do, err, print_json, print_
 from services.consumers.service import served_policies
 from services.doctor import examine
 from services.ledger.migrate import migrate as bring_up_to_date
+from services.settings import read_settings
 
 
 @app.command()
 def migrate(*, as_json: Json = False) -> None:
     """Bring the database's tables up to date, as the login of VOUCHER_LEDGER_MIGRATION_DATABASE_URL or DATABASE_URL."""
-    chosen = settings(needs_redis=False)
-    revision = do(bring_up_to_date(chosen.migration_database_url or chosen.require_database_url()))
+    database_url = read_settings().migration_database_url or settings(needs_redis=False).require_database_url()
+    revision = do(bring_up_to_date(database_url))
     if as_json:
         print_json({"revision": revision})
     else:

@@ -70,12 +70,15 @@ class _App(FastStream):
     """A FastStream app that remembers that it was told to end: also while it still waits for its servers."""
 
     stopping = False
+    all_read = False
     told_by_reader = False
     reader_ended: Callable[[], bool] = staticmethod(lambda: False)
 
     def exit(self) -> None:
         # FastStream stops a reader that cannot go on (its group is gone, say) and then calls this, as a signal does.
-        self.told_by_reader = self.told_by_reader or self.reader_ended()
+        # Before all readers were started, and when it is ending already, one that does not read says nothing.
+        if self.all_read and not self.stopping:
+            self.told_by_reader = self.reader_ended()
         self.stopping = True
         super().exit()
 
@@ -98,6 +101,7 @@ class Consumer:
         )
         self.app = _App(self.broker, logger=None, lifespan=self._life)
         self.app.reader_ended = self._reader_ended
+        self.app.after_startup(self._all_read)
         self._readers: list[tuple[str, StreamBatchSubscriber]] = []
         self._intake: Intake | None = None
         self._claimer: Claimer | None = None
@@ -198,13 +202,16 @@ class Consumer:
             for key, reader in self._readers:
                 if len(reader.tasks) > 1:
                     log.error("a reader is refused", stream=key, because=repr(reader.tasks[0].exception()))
-                    self.app.told_by_reader = True
                     self.app.exit()
+                    self.app.told_by_reader = True
                     return
             await asyncio.sleep(_READERS_WATCHED_EVERY_SECONDS)
 
+    def _all_read(self) -> None:
+        self.app.all_read = True
+
     def _reader_ended(self) -> bool:
-        return self._intake is not None and any(_ended(reader) for _, reader in self._readers)
+        return any(_ended(reader) for _, reader in self._readers)
 
     async def run(self) -> None:
         """Run until SIGTERM, or until a reader ended for good; ``failed`` tells which."""

@@ -17,7 +17,7 @@ from schemas.policy import Policy
 from services.ledger import chain, loading, parking
 from services.ledger.batch import Batch, Outcome, by_voucher
 from services.ledger.book import Book
-from services.ledger.database import Connection
+from services.ledger.database import COMMAND_TIMEOUT_SECONDS, Connection
 from services.ledger.decide import issue_period
 from services.ledger.entry import Inbound
 from services.ledger.policies import Policies
@@ -29,6 +29,9 @@ WITH block AS (
   INSERT INTO block (programme, first, last, recorded_at, policy, issued, root, previous, hash)
   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9))
 UPDATE head SET position = $3, hash = $9, recorded_at = $4 WHERE programme = $1"""
+
+
+_NEVER_SECONDS = 86_400.0
 
 
 class ProgrammeUnknownError(LookupError):
@@ -157,7 +160,11 @@ class Ledger:
         await parking.unpark(connection, batch.programme, batch.unparked)
         if not batch.rows:
             return
-        await connection.copy_to_table("entry", source=_copy(batch.rows), columns=chain.COLUMNS, format="binary")
+        # The driver's own timeout of a COPY fails with an AttributeError: this one is a TimeoutError, and passes.
+        async with asyncio.timeout(COMMAND_TIMEOUT_SECONDS):
+            await connection.copy_to_table(
+                "entry", source=_copy(batch.rows), columns=chain.COLUMNS, format="binary", timeout=_NEVER_SECONDS
+            )
         root, issued, last = chain.merkle_root(batch.leaves), batch.issued(), batch.book.position
         block = chain.block_hash(
             programme=batch.programme, first=batch.first, last=last, recorded_at=batch.recorded_at,

@@ -7,6 +7,7 @@ what it does not hold is the loader's work, not its own: a question about someth
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
+from sys import intern
 
 from schemas.events import Kind, VoucherIssued
 from services.ledger.entry import Decision, Inbound
@@ -96,8 +97,9 @@ def voucher_of(inbound: Inbound, decision: Decision) -> Voucher | None:
         return None
     return Voucher(
         kind=event.data.kind,
-        enterprise=event.data.enterprise.uscc,
-        provider=event.data.contract.provider,
+        # One string for the many vouchers of an enterprise and of a provider.
+        enterprise=intern(event.data.enterprise.uscc),
+        provider=intern(event.data.contract.provider),
         valid_until=decision.valid_until,
         remaining=decision.granted,
     )

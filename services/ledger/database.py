@@ -13,7 +13,7 @@ SERVICE_ROLE: Final = "voucher_ledger_service"
 """What every service acts as: it may read and append, and change nothing that was written."""
 
 CONNECT_TIMEOUT_SECONDS: Final = 10
-COMMAND_TIMEOUT_SECONDS: Final = 60
+COMMAND_TIMEOUT_SECONDS: Final = 90
 _TRANSACTION_TIMEOUT_SINCE: Final = 17
 
 _SETTINGS: Final = {
@@ -26,6 +26,8 @@ _SETTINGS: Final = {
     # A stopped process that holds a programme's head is cut off, so that another can go on.
     "idle_in_transaction_session_timeout": "15s",
     "synchronous_commit": "on",
+    # What waits longer than this waits for something that will not come; the client's own limit is behind it.
+    "statement_timeout": "60s",
 }
 
 TRANSIENT: Final = (
@@ -68,6 +70,10 @@ async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         await connection.execute("SET transaction_timeout = '60s'")
 
 
+async def _leave_as_it_is(_: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Give a connection back: the service changes no setting of a session, so there is nothing to take back each time."""
+
+
 async def connect_once(database_url: str) -> "asyncpg.Connection[asyncpg.Record]":
     """Open one connection of the service's, for what belongs to a session. Raises as ``connect`` does."""
     connection = await asyncpg.connect(
@@ -76,7 +82,11 @@ async def connect_once(database_url: str) -> "asyncpg.Connection[asyncpg.Record]
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings=_SETTINGS,
     )
-    await _prepare(connection)
+    try:
+        await _prepare(connection)
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 
@@ -90,4 +100,5 @@ async def connect(database_url: str, *, connections_max: int = 8) -> "asyncpg.Po
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings=_SETTINGS,
         init=_prepare,
+        reset=_leave_as_it_is,
     )

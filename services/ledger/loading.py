@@ -6,6 +6,7 @@ whatever the size of the batch.
 
 import json
 from collections.abc import Callable, Sequence
+from sys import intern
 from typing import Final
 
 from schemas.decoding import decode
@@ -27,16 +28,20 @@ _KNOWN = """
 SELECT key, event FROM entry WHERE programme = $1 AND key = ANY($2::bytea[])
 UNION ALL SELECT key, event FROM parked WHERE programme = $1 AND key = ANY($2::bytea[])"""
 _CLAIMS = "SELECT claim FROM entry WHERE programme = $1 AND claim = ANY($2::bytea[])"
+# LATERAL and LIMIT 1 hold the plan to one look into the index a voucher: without them a table that was never analysed is read
+# whole, for every batch.
 _VOUCHERS = """
-SELECT issue.voucher_id, issue.event, issue.enterprise, issue.provider, issue.valid_until,
+SELECT wanted.voucher_id, issue.event, issue.enterprise, issue.provider, issue.valid_until,
        coalesce(use.voucher_remaining, issue.granted) AS remaining
 FROM unnest($2::text[]) AS wanted (voucher_id)
-JOIN entry AS issue
-  ON issue.programme = $1 AND issue.voucher_id = wanted.voucher_id AND issue.kind = 'issued' AND issue.accepted
+CROSS JOIN LATERAL (
+  SELECT event, enterprise, provider, valid_until, granted FROM entry
+  WHERE programme = $1 AND voucher_id = wanted.voucher_id AND kind = 'issued' AND accepted
+  LIMIT 1) AS issue
 LEFT JOIN LATERAL (
-  SELECT voucher_remaining FROM entry AS newest
-  WHERE newest.programme = $1 AND newest.voucher_id = wanted.voucher_id AND newest.kind = 'redeemed' AND newest.accepted
-  ORDER BY newest.position DESC LIMIT 1) AS use ON true"""
+  SELECT voucher_remaining FROM entry
+  WHERE programme = $1 AND voucher_id = wanted.voucher_id AND kind = 'redeemed' AND accepted
+  ORDER BY position DESC LIMIT 1) AS use ON true"""
 _QUOTAS = """
 SELECT wanted.enterprise, wanted.period, newest.quota_used
 FROM unnest($2::text[], $3::text[]) AS wanted (enterprise, period)
@@ -125,7 +130,7 @@ async def _load_vouchers(connection: Connection, programme: str, book: Book, wan
         if not isinstance(issue, VoucherIssued):
             raise AssertionError("an entry of the kind 'issued' keeps an issue")  # noqa: TRY004  not a caller's mistake
         book.vouchers[row["voucher_id"]] = Voucher(
-            kind=issue.data.kind, enterprise=row["enterprise"], provider=row["provider"],
+            kind=issue.data.kind, enterprise=intern(row["enterprise"]), provider=intern(row["provider"]),
             valid_until=row["valid_until"], remaining=row["remaining"],
         )  # fmt: skip
 

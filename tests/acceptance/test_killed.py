@@ -33,6 +33,7 @@ STREAMS = (ISSUED, *(f"voucher.redeemed:{provider}" for provider in PROVIDERS), 
 EACH_TWICE = {
     f"{service}-{number}": service for service in ("issued", "redeemed", "exhausted", "notifier") for number in (1, 2)
 }
+AT_ONCE = 16
 MONEY = {"amount", "granted", "voucher_remaining", "quota_used", "quota_limit", "budget_remaining", "payable"}
 
 
@@ -75,10 +76,9 @@ def load(chance: random.Random) -> list[Wire]:
 
 async def publish(redis, events: list[Wire], seconds: float) -> None:
     """Publish the events over so many seconds, some of them with an entry in between that cannot be read."""
-    size = 40
-    for at in range(0, len(events), size):
-        await send(redis, *events[at : at + size], (ISSUED, b"garbage %d" % at))
-        await asyncio.sleep(seconds * size / len(events))
+    for at in range(0, len(events), AT_ONCE):
+        await send(redis, *events[at : at + AT_ONCE], (ISSUED, b"garbage %d" % at))
+        await asyncio.sleep(seconds * AT_ONCE / len(events))
 
 
 async def test_killed_again_and_again_under_load_nothing_is_lost_and_nothing_counts_twice(
@@ -89,7 +89,8 @@ async def test_killed_again_and_again_under_load_nothing_is_lost_and_nothing_cou
     with services_on(servers, tmp_path / "services.log", **QUICK) as services:
         for name, service in EACH_TWICE.items():
             services.start(name, service)
-        await eventually(lambda: admin.fetchval("SELECT count(*) FROM head"), 30)
+        for name in EACH_TWICE:
+            await eventually(lambda: is_at_work(redis, services, name), 30, f"{name} is at work")  # noqa: B023  awaited within
         publishing = asyncio.create_task(publish(redis, events, seconds=12))
         kills = await kill_at_random(redis, services, chance, publishing)
         await publishing
@@ -136,7 +137,9 @@ async def is_at_work(redis, services: Services, name: str) -> bool:
         return time.monotonic() - services.started[name] > 2
     stream = next(stream for stream in STREAMS if EACH_TWICE[name] in stream)
     named = f"-{process.pid}-0".encode()
-    return any(row["name"].endswith(named) for row in await redis.xinfo_consumers(stream, GROUP))
+    return await redis.exists(stream) > 0 and any(
+        row["name"].endswith(named) for row in await redis.xinfo_consumers(stream, GROUP)
+    )
 
 
 async def all_is_decided(redis) -> bool:
@@ -159,7 +162,7 @@ async def every_event_has_its_place(redis, admin, events: list[Wire], rows: list
     assert max((entered + parked).values()) == 1
     assert set(entered + parked) == published
     letters = Counter(letter["event"] for letter in await dead_letters(redis))
-    assert letters == Counter(b"garbage %d" % at for at in range(0, len(events), 40))
+    assert letters == Counter(b"garbage %d" % at for at in range(0, len(events), AT_ONCE))
     closed = [(row["enterprise"], row["period"]) for row in rows if row["kind"] == "exhausted"]
     assert closed, "some enterprise was to use its quota up"
     assert len(closed) == len(set(closed))

@@ -341,14 +341,13 @@ async def test_an_operator_sees_the_queues_and_looks_after_dead_letters(migrated
     await clean_up(migrated)
     policies = load_policies()
     async with migrated.as_user("ledger") as ledger, migrated.as_user("operator") as operator:
-        await ledger.xgroup_create(REDEEMED, "ledger", id="0", mkstream=True)
-        for number in ("1-0", "2-0"):
-            await ledger.xadd(
-                DEAD_LETTERS, {"event": "{}", "stream": REDEEMED, "entry_id": number, "reason": "not_json"}
-            )
-        one, other = [letter async for letter in letters.letters(operator)]
-        assert await letters.replay(operator, one)
-        assert await letters.discard(operator, other)
+        for stream in (ISSUED, REDEEMED, EXHAUSTED, REDEEMED):
+            await ledger.xadd(DEAD_LETTERS, {"event": "{}", "stream": stream, "entry_id": "1-0", "reason": "not_json"})
+        *to_replay, to_discard = [letter async for letter in letters.letters(operator)]
+        for letter in to_replay:
+            assert await letters.replay(operator, letter)
+        assert await letters.discard(operator, to_discard)
+        await ledger.xgroup_create(REDEEMED, "ledger", id="0")
         assert await ledger.xreadgroup("ledger", "me", {REDEEMED: ">"})
         rows = {row.stream: row for row in await queues(operator, policies)}
         assert rows[REDEEMED].pending == 1

@@ -227,21 +227,3 @@ async def test_a_reader_that_cannot_read_ends_its_app_as_failed(settings, redis,
         await eventually(lambda: consumer.app.stopping)
         assert consumer.failed
         assert not consumer.ready().ok
-
-
-# ---- The end of a consumer -------------------------------------------------------------------------------------------
-
-
-async def test_a_batch_in_hand_is_finished_and_acknowledged_at_the_end(settings, redis, admin):
-    async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(running("issued", settings))
-        async with held_head(settings.database_url):
-            await send(redis, *issues(20), (ISSUED, b"garbage"))
-            await eventually(lambda: pending(redis, ISSUED))
-            ending = asyncio.create_task(stack.aclose())
-            done, _ = await asyncio.wait([ending], timeout=0.3)
-            assert not done
-        await asyncio.wait_for(ending, 5)
-    assert await pending(redis, ISSUED) == 0
-    assert len(await entries_of(admin)) == 20
-    assert len(await dead_letters(redis)) == 1

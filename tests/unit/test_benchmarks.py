@@ -113,9 +113,10 @@ def test_figures_are_told_with_the_digits_that_mean_something(value: float, told
 
 
 def test_shares_of_stacks():
-    itself, below = shares("main (a.py:1);read (b.py:2) 3\nmain (a.py:1) 1\n", 5)
-    assert itself == {"read (b.py)": 0.75, "main (a.py)": 0.25}
-    assert below == {"read (b.py)": 0.75}  # all samples are in main
+    main, take, read_it = "run (services/cli/a.py:1)", "take (services/b.py:2)", "read (asyncio/c.py:3)"
+    itself, below = shares(f"{main};{take};{read_it} 3\n{main};{take} 1\n{main} 4\n", 5)
+    assert itself == {"run (services/cli/a.py)": 0.5, "read (asyncio/c.py)": 0.375, "take (services/b.py)": 0.125}
+    assert below == {"take (services/b.py)": 0.5}
 
 
 @pytest.mark.parametrize("ids", ["uuid7", "uuid4"])

@@ -1,0 +1,55 @@
+"""The end of a consumer: what it has in hand is finished, and being told to end is no failure."""
+
+import asyncio
+import contextlib
+
+import pytest
+from events_made import issue_event, uscc
+from eventually import eventually
+from line import BUILD, CHENGDU, dead_letters, entries_of, held_head, pending, quick_settings, running, send
+
+ISSUED = f"voucher.issued:{CHENGDU}"
+
+
+@pytest.fixture
+def settings(database_url, redis_url):
+    return quick_settings(database_url, redis_url)
+
+
+async def test_a_batch_in_hand_is_finished_and_acknowledged_at_the_end(settings, redis, admin):
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(running("issued", settings))
+        async with held_head(settings.database_url):
+            issues = (issue_event(f"V{number}", enterprise=uscc(number)) for number in range(20))
+            await send(redis, *issues, (ISSUED, b"garbage"))
+            await eventually(lambda: pending(redis, ISSUED))
+            ending = asyncio.create_task(stack.aclose())
+            done, _ = await asyncio.wait([ending], timeout=0.3)
+            assert not done
+        await asyncio.wait_for(ending, 5)
+    assert await pending(redis, ISSUED) == 0
+    assert len(await entries_of(admin)) == 20
+    assert len(await dead_letters(redis)) == 1
+
+
+async def test_a_batch_that_cannot_be_finished_in_time_is_left_to_others(settings, redis, admin):
+    settings = settings.model_copy(update={"graceful_seconds": 0.3})
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(running("issued", settings))
+        async with held_head(settings.database_url):
+            await send(redis, issue_event("V0"))
+            await eventually(lambda: pending(redis, ISSUED))
+            await asyncio.wait_for(stack.aclose(), 5)
+    assert await pending(redis, ISSUED) == 1
+    assert await entries_of(admin) == []
+
+
+async def test_told_to_end_while_it_starts_or_ends_is_not_failed(settings):
+    consumer = BUILD["issued"](settings)
+    consumer.app.exit()
+    assert not consumer.failed
+    async with running("issued", settings) as consumer:
+        consumer.app.exit()
+        await consumer.app.stop()
+        consumer.app.exit()
+        assert not consumer.failed

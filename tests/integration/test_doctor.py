@@ -1,0 +1,66 @@
+"""The doctor on the real servers: what is well, and what to do about what is not."""
+
+import contextlib
+
+import pytest
+from events_made import issue_event
+from eventually import eventually
+from line import CHENGDU, quick_settings, running, send
+
+from services import doctor
+from services.consumers.service import served_policies
+from services.doctor import Finding, examine
+
+
+@pytest.fixture
+def settings(database_url, redis_url):
+    return quick_settings(database_url, redis_url)
+
+
+async def found(settings) -> dict[str, Finding]:
+    return {finding.what: finding for finding in await examine(settings, served_policies(settings))}
+
+
+async def test_before_the_first_start_the_ledger_is_not_open_and_what_was_sent_is_not_read(settings, redis):
+    await send(redis, issue_event("V0"))
+    findings = await found(settings)
+    assert {what for what, finding in findings.items() if not finding.ok} == {f"ledger {CHENGDU}", "streams read"}
+    assert f"voucher.issued:{CHENGDU}" in findings["streams read"].advice
+
+
+async def test_a_stream_whose_consumers_are_gone_is_not_read_though_the_group_still_names_them(
+    settings, redis, monkeypatch
+):
+    monkeypatch.setattr(doctor, "READ_WITHIN_SECONDS", 0.5)
+    async with contextlib.AsyncExitStack() as stack:
+        for name in ("redeemed", "exhausted"):
+            await stack.enter_async_context(running(name, settings))
+        async with running("issued", settings):
+            assert all(finding.ok for finding in (await found(settings)).values())
+        await eventually(lambda: is_unread(settings))
+        advice = (await found(settings))["streams read"].advice
+    assert advice == f"run the consumers: nobody reads voucher.issued:{CHENGDU}"
+
+
+async def is_unread(settings) -> bool:
+    return not (await found(settings))["streams read"].ok
+
+
+async def test_a_guard_that_was_switched_off_and_tables_that_are_missing_are_found(settings, admin):
+    await admin.execute("ALTER TABLE entry DISABLE TRIGGER no_change")
+    findings = await found(settings)
+    assert findings["append-only"].found == "5 of 6 triggers always on"
+    assert not findings["append-only"].ok
+    await admin.execute("UPDATE alembic_version SET version_num = '0000'")
+    findings = await found(settings)
+    assert findings["database migrated"].advice == "voucher-ledger migrate"
+
+
+async def test_a_policy_file_that_differs_from_the_one_in_force_is_found(settings, ledger, admin):
+    assert (await found(settings))[f"ledger {CHENGDU}"].ok
+    await admin.execute("UPDATE head SET policy = 'another' WHERE programme = $1", CHENGDU)
+    finding = (await found(settings))[f"ledger {CHENGDU}"]
+    assert not finding.ok
+    assert "raise its revision to 2" in finding.advice
+    await admin.execute("UPDATE head SET revision = 0 WHERE programme = $1", CHENGDU)
+    assert "restart the consumers" in (await found(settings))[f"ledger {CHENGDU}"].advice
