@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     programmes_dir: Path | None = None
     """A folder of policy files (one TOML a programme) instead of the shipped ones."""
     programmes: Annotated[frozenset[str], NoDecode] = frozenset()
-    """The programmes to serve, separated by commas; all of the policy files when empty."""
+    """The programmes to serve, separated by commas; all when empty. A provider's redemptions are served for all that accredit it."""
     providers: Annotated[frozenset[str], NoDecode] = frozenset()
     """The providers (USCC) whose streams to read, separated by commas; all accredited ones when empty."""
 

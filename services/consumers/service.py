@@ -53,6 +53,12 @@ def served_policies(settings: Settings) -> dict[str, Policy]:
     return served
 
 
+def _of_the_same_providers(streams: Sequence[InboundStream], policies: Mapping[str, Policy]) -> dict[str, Policy]:
+    """Return the programmes that accredit the providers whose streams are read: a stream carries redemptions of all of them."""
+    providers = {stream.provider for stream in streams}
+    return {code: policy for code, policy in policies.items() if not providers.isdisjoint(policy.providers.codes)}
+
+
 async def batch_parser(raw: Any, original: Callable[[Any], Awaitable[Any]]) -> Any:
     """Give FastStream's message of a batch without its own reading of the entries, of which one bad one fails all."""
     message = await original({**raw, "data": []})
@@ -89,8 +95,9 @@ class Consumer:
     def __init__(self, name: str, settings: Settings, streams: Streams) -> None:
         self.name = name
         self.settings = settings
-        self.policies = served_policies(settings)
-        self.streams = streams(self.policies, settings)
+        served = served_policies(settings)
+        self.streams = streams(served, settings)
+        self.policies = served | _of_the_same_providers(self.streams, load_policies(settings.programmes_dir))
         self.broker = RedisBroker(
             settings.require_redis_url(),
             **streams_of.connection_options(),

