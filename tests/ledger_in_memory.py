@@ -9,8 +9,8 @@ from events_made import Wire, as_inbound
 from schemas.policy import Policy
 from services.ledger import chain
 from services.ledger.batch import Batch, Decided, Outcome
-from services.ledger.book import Book, Voucher
 from services.ledger.entry import Decision
+from services.ledger.recompute import WholeBook
 
 RECORDED_AT = datetime(2024, 5, 6, 2, 0, 0, tzinfo=UTC)
 
@@ -21,25 +21,12 @@ _WHOLE = {
 _RAW = {"key", "claim", "event", "leaf"}
 
 
-class LoadedBook(Book):
-    """A book of a programme from its beginning on: what it has never heard of does not exist, or is zero."""
-
-    def voucher(self, voucher_id: str) -> Voucher | None:
-        return self.vouchers.get(voucher_id)
-
-    def quota_used(self, enterprise: str, period: str) -> int:
-        return self.quotas.get((enterprise, period), 0)
-
-    def payable(self, provider: str) -> int:
-        return self.payables.get(provider, 0)
-
-
 class LedgerInMemory:
     """Takes events in their order; ``rows`` is all that was written, as read back from the bytes of each row."""
 
     def __init__(self, policy: Policy, recorded_at: datetime = RECORDED_AT) -> None:
         self.policy = policy
-        self.book = LoadedBook()
+        self.book = WholeBook()
         self.batch = Batch(policy.code, policy, self.book, recorded_at, known={}, waiting={})
         self._rows: list[dict[str, Any]] = []
         self._in_earlier_batches = 0

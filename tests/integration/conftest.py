@@ -17,6 +17,7 @@ from services.embedded import Embedded, Servers
 from services.ledger.append import Ledger
 from services.ledger.database import connect
 from services.ledger.migrate import migrate
+from services.ledger.verify import verify
 from services.programmes import load_policies
 
 TEMPLATE = "template_ledger"
@@ -49,8 +50,8 @@ async def template_database(servers: Servers) -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def database_url(servers: Servers, template_database: str) -> AsyncIterator[str]:
-    """Make a migrated database of the test's own; it is dropped afterwards, whoever is still connected."""
+async def database_url(servers: Servers, template_database: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """Make a migrated database of the test's own; afterwards every ledger in it is verified, unless the test tampers."""
     name = f"test_{next(_numbers)}"
     administrator = await asyncpg.connect(servers.database_url)
     while _used:
@@ -59,6 +60,19 @@ async def database_url(servers: Servers, template_database: str) -> AsyncIterato
     await administrator.close()
     yield in_database(servers.database_url, name)
     _used.append(name)
+    if request.node.get_closest_marker("tampers") is None:
+        await verify_all(in_database(servers.database_url, name))
+
+
+async def verify_all(database_url: str) -> None:
+    """Verify every ledger that a test made."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        for row in await connection.fetch("SELECT programme FROM head"):
+            found = await verify(connection, row["programme"])
+            assert found.ok, found
+    finally:
+        await connection.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -84,6 +84,7 @@ async def test_the_services_role_has_no_other_way(database_url, admin):
         await admin.execute("DROP ROLE a_service")
 
 
+@pytest.mark.tampers
 async def test_the_row_that_the_refusals_change_is_welcome_unchanged(pool, entry):
     await insert(pool, another(entry))
 

@@ -56,6 +56,7 @@ async def test_a_guard_that_was_switched_off_and_tables_that_are_missing_are_fou
     assert findings["database migrated"].advice == "voucher-ledger migrate"
 
 
+@pytest.mark.tampers
 async def test_a_policy_file_that_differs_from_the_one_in_force_is_found(settings, ledger, admin):
     assert (await found(settings))[f"ledger {CHENGDU}"].ok
     await admin.execute("UPDATE head SET policy = 'another' WHERE programme = $1", CHENGDU)

@@ -90,6 +90,7 @@ async def test_voucher(used, command):
     assert (unknown.status, unknown.out) == (1, "")
 
 
+@pytest.mark.tampers
 async def test_verify(used, command, admin):
     ended = await command("verify", "--json")
     assert ended.status == 0

@@ -17,11 +17,12 @@ from events_made import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from ledger_in_memory import RECORDED_AT, LedgerInMemory, LoadedBook
+from ledger_in_memory import RECORDED_AT, LedgerInMemory
 
 from schemas.codes import Code
 from services.ledger.calendar import add_months
 from services.ledger.decide import decide, period_of
+from services.ledger.recompute import WholeBook
 
 CHENGDU = "chengdu-2024"
 CLAMP = {"caps__0__on_cap": "clamp"}
@@ -138,7 +139,7 @@ def test_an_amount_that_fits_is_not_clamped():
 )
 def test_what_is_left_under_the_cap_may_be_too_little_to_be_granted(rest, minimum, code, granted):
     policy = policy_with(minimum=minimum and assumed(**minimum), **CLAMP)
-    book = LoadedBook(quotas={(ENTERPRISE, "2024"): policy.cap.amount - round(float(rest or 0) * 100)})
+    book = WholeBook(quotas={(ENTERPRISE, "2024"): policy.cap.amount - round(float(rest or 0) * 100)})
     decision = decide(book, policy, as_inbound(issue_event("V-1", amount="20000.00")), RECORDED_AT)
     assert (decision.code, decision.granted, decision.accepted) == (code, granted, granted is not None)
 
@@ -212,7 +213,7 @@ def test_the_year_turns_at_16_00_utc_on_31_december():
 def test_a_year_is_that_of_the_date_that_the_policy_names(attribution, period):
     policy = policy_with(period__opens_on="2023-01-01", period__attribution=attribution, period__closes_on="2025-12-31")
     event = issue_event("V-1", time="2025-02-01T00:00:00Z", data__contract__signed_on="2023-06-01")
-    decision = decide(LoadedBook(), policy, as_inbound(event), RECORDED_AT)
+    decision = decide(WholeBook(), policy, as_inbound(event), RECORDED_AT)
     assert (decision.period, decision.code) == (period, None)
     assert period_of(policy, as_inbound(event).event, RECORDED_AT) == period
 
@@ -260,7 +261,7 @@ def test_a_voucher_is_valid_from_its_issue_whatever_date_its_cap_counts_on(attri
     policy = policy_with(period__attribution=attribution, validity=assumed(months=3))
     event = issue_event("V-1", time="2024-11-05T10:00:00+08:00", data__contract__signed_on="2024-01-10")
     issued_on = as_inbound(event).event.time.date()
-    assert decide(LoadedBook(), policy, as_inbound(event), RECORDED_AT).valid_until == add_months(issued_on, 3)
+    assert decide(WholeBook(), policy, as_inbound(event), RECORDED_AT).valid_until == add_months(issued_on, 3)
 
 
 # ---- Each of the other rules ---------------------------------------------------------------------------------------------
@@ -381,12 +382,12 @@ def test_the_share_is_exact_in_whole_fen(fee, amount, share):
     event = issue_event("V-1", amount=f"{amount // 100}.{amount % 100:02d}", fee=f"{fee // 100}.{fee % 100:02d}")
     millionths = {"0.333333": 333_333, "0.50": 500_000, "1": 1_000_000, "0.000001": 1}[share]
     fits = amount <= fee * millionths // 1_000_000
-    decision = decide(LoadedBook(), policy, as_inbound(event), RECORDED_AT)
+    decision = decide(WholeBook(), policy, as_inbound(event), RECORDED_AT)
     assert decision.code == (None if fits else Code.EXCEEDS_CONTRACT_SHARE)
 
 
 def test_deciding_changes_nothing_in_the_book():
-    book = LoadedBook()
+    book = WholeBook()
     decide(book, shipped()[CHENGDU], as_inbound(issue_event("V-1")), RECORDED_AT)
     decide(book, shipped()[CHENGDU], as_inbound(exhausted_event()), RECORDED_AT)
-    assert book == LoadedBook()
+    assert book == WholeBook()

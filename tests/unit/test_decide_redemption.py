@@ -15,13 +15,14 @@ from events_made import (
     redemption_event,
     shipped,
 )
-from ledger_in_memory import RECORDED_AT, LedgerInMemory, LoadedBook
+from ledger_in_memory import RECORDED_AT, LedgerInMemory
 
 from schemas.codes import Code, DeadLetterReason
 from services.ledger.batch import Duplicate, Rejected, Waiting
 from services.ledger.book import Voucher
 from services.ledger.decide import decide, period_of
 from services.ledger.entry import Parked
+from services.ledger.recompute import WholeBook
 
 CHENGDU, GUIZHOU = "chengdu-2024", "guizhou-2024"
 HERE, THERE = providers_of(CHENGDU)
@@ -163,7 +164,7 @@ def test_a_redemption_before_its_issue_waits_and_is_decided_with_it():
     ledger = LedgerInMemory(shipped()[CHENGDU])
     use = redemption_event("V-1", amount="40000.00")
     assert ledger.take(use) == Waiting()
-    assert (ledger.rows, ledger.book) == ([], LoadedBook())
+    assert (ledger.rows, ledger.book) == ([], WholeBook())
     assert ledger.take(use) == Duplicate()
     assert isinstance(ledger.take({**use, "time": "2024-06-07T00:00:00Z"}), Rejected)
     assert ledger.decide(issue_event("V-1", amount="9999.99")).code == Code.BELOW_MINIMUM  # not this one yet
@@ -241,7 +242,7 @@ def decided_with(broken, *, waited=True, because="nowhere"):
         event["data"]["provider"], changes = NOT_ACCREDITED_BECAUSE[because]
     if Code.ITEM_NOT_COVERED in broken:
         event["data"]["item"] = "goods"
-    policy, redemption, book = policy_with(**changes), as_inbound(event), LoadedBook()
+    policy, redemption, book = policy_with(**changes), as_inbound(event), WholeBook()
     if Code.REDEMPTION_EXISTS in broken:
         book.claims.add(redemption.claim)
     if Code.VOUCHER_UNKNOWN not in broken:
@@ -317,6 +318,6 @@ def test_no_event_makes_a_voucher_inactive_yet():
 
 
 def test_a_kind_that_a_later_policy_no_longer_offers_covers_nothing():
-    book = LoadedBook(vouchers={"V-1": Voucher("in_kind", ENTERPRISE, HERE, None, 50_00)})
+    book = WholeBook(vouchers={"V-1": Voucher("in_kind", ENTERPRISE, HERE, None, 50_00)})
     event = as_inbound(redemption_event("V-1", amount="50.00", data__item="goods"))
     assert decide(book, shipped()[CHENGDU], event, RECORDED_AT).code == Code.ITEM_NOT_COVERED

@@ -4,11 +4,12 @@ from itertools import combinations
 
 import pytest
 from events_made import STRANGER, as_inbound, assumed, issue_event, policy_with
-from ledger_in_memory import RECORDED_AT, LoadedBook
+from ledger_in_memory import RECORDED_AT
 
 from schemas.codes import Code
 from services.ledger.book import Voucher
 from services.ledger.decide import decide
+from services.ledger.recompute import WholeBook
 
 CLAMP = {"caps__0__on_cap": "clamp"}
 OF_ISSUES = list(Code)[: list(Code).index(Code.EXCEEDS_BUDGET) + 1]
@@ -51,7 +52,7 @@ def decided_with(broken, **changes):
     fields.setdefault("data__contract__fee", "9000000.00")
     policy, issue = policy_with(**STRICT, **changes), as_inbound(issue_event("V-1", **fields))
     who = issue.event.data.enterprise.uscc
-    book = LoadedBook()
+    book = WholeBook()
     if Code.CONTRACT_ALREADY_USED in broken:
         book.claims.add(issue.claim)
     if Code.VOUCHER_EXISTS in broken:
