@@ -76,15 +76,13 @@ class _App(FastStream):
     """A FastStream app that remembers that it was told to end: also while it still waits for its servers."""
 
     stopping = False
-    all_read = False
     told_by_reader = False
-    reader_ended: Callable[[], bool] = staticmethod(lambda: False)
 
     def exit(self) -> None:
-        # FastStream stops a reader that cannot go on (its group is gone, say) and then calls this, as a signal does.
-        # Before all readers were started, and when it is ending already, one that does not read says nothing.
-        if self.all_read and not self.stopping:
-            self.told_by_reader = self.reader_ended()
+        # FastStream stops a reader that cannot go on (its group is gone, say) and then calls this, as a signal does. But a
+        # signal is heard by the loop itself, in no task.
+        if not self.stopping:
+            self.told_by_reader = asyncio.current_task() is not None
         self.stopping = True
         super().exit()
 
@@ -107,8 +105,6 @@ class Consumer:
             log_level=logging.DEBUG,
         )
         self.app = _App(self.broker, logger=None, lifespan=self._life)
-        self.app.reader_ended = self._reader_ended
-        self.app.after_startup(self._all_read)
         self._readers: list[tuple[str, StreamBatchSubscriber]] = []
         self._intake: Intake | None = None
         self._claimer: Claimer | None = None
@@ -210,15 +206,8 @@ class Consumer:
                 if len(reader.tasks) > 1:
                     log.error("a reader is refused", stream=key, because=repr(reader.tasks[0].exception()))
                     self.app.exit()
-                    self.app.told_by_reader = True
                     return
             await asyncio.sleep(_READERS_WATCHED_EVERY_SECONDS)
-
-    def _all_read(self) -> None:
-        self.app.all_read = True
-
-    def _reader_ended(self) -> bool:
-        return any(_ended(reader) for _, reader in self._readers)
 
     async def run(self) -> None:
         """Run until SIGTERM, or until a reader ended for good; ``failed`` tells which."""

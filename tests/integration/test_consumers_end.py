@@ -44,12 +44,25 @@ async def test_a_batch_that_cannot_be_finished_in_time_is_left_to_others(setting
     assert await entries_of(admin) == []
 
 
+async def told_to_end(consumer: Consumer) -> None:
+    """Tell it as a signal does: by the loop, in no task."""
+    asyncio.get_running_loop().call_soon(consumer.app.exit)
+    await asyncio.sleep(0)
+
+
 async def test_told_to_end_while_it_starts_or_ends_is_not_failed(settings):
     consumer = BUILD["issued"](settings)
-    consumer.app.exit()
+    await told_to_end(consumer)
     assert not consumer.failed
     async with running("issued", settings) as consumer:
-        consumer.app.exit()
+        await told_to_end(consumer)
         await consumer.app.stop()
         consumer.app.exit()
         assert not consumer.failed
+
+
+async def test_ended_by_one_of_its_readers_is_failed(settings):
+    consumer = BUILD["issued"](settings)
+    consumer.app.exit()
+    await told_to_end(consumer)
+    assert consumer.failed
