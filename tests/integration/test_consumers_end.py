@@ -8,6 +8,8 @@ from events_made import issue_event, uscc
 from eventually import eventually
 from line import BUILD, CHENGDU, dead_letters, entries_of, held_head, pending, quick_settings, running, send
 
+from services.consumers.service import Consumer
+
 ISSUED = f"voucher.issued:{CHENGDU}"
 
 
