@@ -17,7 +17,7 @@ from schemas.events import Kind, VoucherIssued, VoucherRedeemed
 from schemas.policy import Policy
 from services.ledger.book import Book
 from services.ledger.book import Voucher as HeldVoucher
-from services.ledger.decide import decide, period_of
+from services.ledger.decide import decide, issue_period
 from services.ledger.entry import Decision, Inbound
 
 
@@ -89,13 +89,13 @@ async def process(session: AsyncSession, policy: Policy, inbound: Inbound) -> De
     once = insert(Processed).values(source=event.source, id=event.id).on_conflict_do_nothing()
     if not (await session.execute(once)).rowcount:  # type: ignore[attr-defined]  # a statement that changes rows has it
         return None
-    programme, period = event.data.programme, period_of(policy, event, now)
+    programme = event.data.programme
     book = Book()
     quota: Quota | None = None
     spent: Spent | None = None
     balance: Balance | None = None
     if isinstance(event, VoucherIssued):
-        enterprise = event.data.enterprise.uscc
+        enterprise, period = event.data.enterprise.uscc, issue_period(policy, event, now)
         spent = await _locked(session, Spent(programme=programme, period=policy.budget_period_of(period)))
         quota = await _locked(session, Quota(programme=programme, enterprise=enterprise, period=period))
         book.issued_by_period[spent.period] = spent.issued

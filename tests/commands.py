@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import asyncpg
 from events_made import Wire, raw, shipped
 from eventually import eventually_now
+from verified import verify_all_of
 
 from services import broker
 from services.cli.home import read_note
@@ -70,6 +71,8 @@ def up(home: Path, cwd: Path, **variables: str) -> Iterator["subprocess.Popen[by
         eventually_now(lambda: process.poll() is not None or reading(home), 60, "up")
         assert process.poll() is None, (cwd / "up.log").read_text()
         yield process
+        if (running := read_note(home)) is not None:
+            asyncio.run(verify_all_of(running.database_url))
     finally:
         process.terminate()
         process.wait(60)

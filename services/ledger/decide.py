@@ -93,17 +93,6 @@ def issue_period(policy: Policy, issue: VoucherIssued, recorded_at: datetime) ->
     return policy.period_of(_attribution_day(policy, issue, recorded_at))
 
 
-def period_of(policy: Policy, event: Event, recorded_at: datetime) -> str:
-    """Return the period that an event counts in."""
-    match event:
-        case VoucherIssued():
-            return issue_period(policy, event, recorded_at)
-        case VoucherRedeemed():
-            return policy.period_of(event.time.astimezone(policy.period.zone).date())
-        case QuotaExhausted():
-            return event.data.period
-
-
 def _attribution_day(policy: Policy, issue: VoucherIssued, recorded_at: datetime) -> date:
     match policy.period.attribution:
         case "occurred_at":

@@ -19,6 +19,7 @@ from eventually import eventually
 from line import CHENGDU, dead_letters, entries_of, notifications, pending, send
 from processes_run import QUICK, Services, services_on
 from reference import FIGURES, Reference
+from verified import verify_all
 
 from services import broker
 from services.broker import GROUP
@@ -48,6 +49,7 @@ async def admin(servers):
     await migrate(servers.database_url)
     connection = await asyncpg.connect(servers.database_url)
     yield connection
+    await verify_all(connection)
     connection.terminate()
 
 

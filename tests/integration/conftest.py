@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from sqlalchemy.engine import make_url
+from verified import verify_all_of
 
 from schemas.policy import Policy
 from services import broker
@@ -17,7 +18,6 @@ from services.embedded import Embedded, Servers
 from services.ledger.append import Ledger
 from services.ledger.database import connect
 from services.ledger.migrate import migrate
-from services.ledger.verify import verify
 from services.programmes import load_policies
 
 TEMPLATE = "template_ledger"
@@ -61,18 +61,7 @@ async def database_url(servers: Servers, template_database: str, request: pytest
     yield in_database(servers.database_url, name)
     _used.append(name)
     if request.node.get_closest_marker("tampers") is None:
-        await verify_all(in_database(servers.database_url, name))
-
-
-async def verify_all(database_url: str) -> None:
-    """Verify every ledger that a test made."""
-    connection = await asyncpg.connect(database_url)
-    try:
-        for row in await connection.fetch("SELECT programme FROM head"):
-            found = await verify(connection, row["programme"])
-            assert found.ok, found
-    finally:
-        await connection.close()
+        await verify_all_of(in_database(servers.database_url, name))
 
 
 @pytest_asyncio.fixture(loop_scope="session")

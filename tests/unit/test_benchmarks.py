@@ -16,8 +16,7 @@ from benchmarks.stacks import shares
 from benchmarks.workload import Ids, Producer, read
 from schemas.events import EXHAUSTED, ISSUED, REDEEMED
 from services.ledger.batch import Batch, Decided
-from services.ledger.book import Book
-from services.ledger.decide import period_of
+from services.ledger.recompute import WholeBook
 from services.programmes import load_policies
 
 
@@ -132,15 +131,7 @@ def test_the_events_are_accepted_by_the_derived_programmes(tmp_path: Path, ids: 
         events += read(producer.redemptions(producer.picks(100, hot=True)), REDEEMED)
         events += read(producer.closures(3), EXHAUSTED)
         policy, now = policies[programme.code], datetime.now(UTC)
-        book = Book(payables={programme.provider: 0})
-        book.vouchers.update((event.event.subject, None) for event in events[:250])
-        for inbound in events:
-            enterprise = getattr(inbound.event.data, "enterprise", None)
-            if enterprise is not None:
-                book.quotas.setdefault(
-                    (getattr(enterprise, "uscc", enterprise), period_of(policy, inbound.event, now)), 0
-                )
-        batch = Batch(programme.code, policy, book, now, known={}, waiting={})
+        batch = Batch(programme.code, policy, WholeBook(), now, known={}, waiting={})
         outcomes = list(map(batch.take, events))
         assert all(isinstance(outcome, Decided) and outcome.decision.accepted for outcome in outcomes)
         assert len({inbound.event.id for inbound in events}) == len(events)

@@ -21,7 +21,7 @@ from ledger_in_memory import RECORDED_AT, LedgerInMemory
 
 from schemas.codes import Code
 from services.ledger.calendar import add_months
-from services.ledger.decide import decide, period_of
+from services.ledger.decide import decide, issue_period
 from services.ledger.recompute import WholeBook
 
 CHENGDU = "chengdu-2024"
@@ -195,7 +195,7 @@ def test_the_year_turns_at_16_00_utc_on_31_december():
     def issue(voucher_id, amount, time, enterprise=ENTERPRISE):
         event = issue_event(voucher_id, programme=beijing, amount=amount, time=time, enterprise=enterprise)
         decision = ledger.decide(event)
-        assert period_of(policy, as_inbound(event).event, RECORDED_AT) == decision.period
+        assert issue_period(policy, as_inbound(event).event, RECORDED_AT) == decision.period
         return decision.period, decision.code, decision.quota_used, decision.budget_remaining
 
     old, new = "2024-12-31T15:59:59.999999Z", "2024-12-31T16:00:00Z"
@@ -215,7 +215,7 @@ def test_a_year_is_that_of_the_date_that_the_policy_names(attribution, period):
     event = issue_event("V-1", time="2025-02-01T00:00:00Z", data__contract__signed_on="2023-06-01")
     decision = decide(WholeBook(), policy, as_inbound(event), RECORDED_AT)
     assert (decision.period, decision.code) == (period, None)
-    assert period_of(policy, as_inbound(event).event, RECORDED_AT) == period
+    assert issue_period(policy, as_inbound(event).event, RECORDED_AT) == period
 
 
 def test_a_cap_and_a_budget_may_count_over_the_whole_programme():
