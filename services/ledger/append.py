@@ -1,15 +1,16 @@
 """The one verb: append events to a programme's ledger. One transaction a batch, and whoever holds the head's row decides.
 
-    1  lock the head               3  decide, in pure Python
-    2  catch the book up, load     4  COPY the entries, write the block, move the head; commit
+    1  lock the head               3  decide, in pure Python, and COPY what was decided while the next events are decided
+    2  catch the book up, load     4  write the block, move the head; commit
 
 A failure leaves nothing behind: the transaction is undone, and the book, which may have run ahead, is thrown away.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import asyncpg
 
@@ -21,6 +22,9 @@ from services.ledger.database import COMMAND_TIMEOUT_SECONDS, Connection
 from services.ledger.decide import issue_period
 from services.ledger.entry import Inbound
 from services.ledger.policies import Policies
+from services.ledger.trust import UNIQUE_INDEXES, DoubtError, Trust
+
+Result = TypeVar("Result")
 
 _HEAD = "SELECT position, hash, recorded_at, policy FROM head WHERE programme = $1"
 _LOCK = _HEAD + " FOR UPDATE"
@@ -30,8 +34,9 @@ WITH block AS (
   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9))
 UPDATE head SET position = $3, hash = $9, recorded_at = $4 WHERE programme = $1"""
 
-
-_NEVER_SECONDS = 86_400.0
+_NEVER_SECONDS: Final = 86_400.0
+DECIDED_AT_ONCE: Final = 200
+"""Events whose rows go to the database together: it takes them in while the next are decided."""
 
 
 class ProgrammeUnknownError(LookupError):
@@ -74,6 +79,7 @@ class Ledger:
         self._clock = clock
         self._books: dict[str, Book] = {}
         self._turns: dict[str, asyncio.Lock] = {programme: asyncio.Lock() for programme in policies}
+        self._trust: dict[str, Trust] = {programme: Trust() for programme in policies}
 
     async def open(self) -> None:
         """Make each programme known to the database, with its policy. Raises PolicyConflictError; see ``policies``."""
@@ -90,11 +96,26 @@ class Ledger:
         Returns after the commit. Raises ProgrammeUnknownError; whatever asyncpg raises means that nothing was written, or that
         it is not known whether it was: appending the same events again is always right.
         """
-        return await self._transact(programme, events, write=True)
+        if not events:
+            return []
+        async with self._turn(programme), self.pool.acquire() as connection:
+            if self._trust[programme].given:
+                with contextlib.suppress(DoubtError):
+                    return await self._append(connection, programme, events, look_back=False)
+            return await self._append(connection, programme, events, look_back=True)
 
     async def quote(self, programme: str, events: Sequence[Inbound]) -> list[Outcome]:
         """Decide the events as ``append`` would at this moment, and write nothing."""
-        return await self._transact(programme, events, write=False)
+        if not events:
+            return []
+        async with self._turn(programme), self.pool.acquire() as connection:
+            # What is quoted holds no lock, so it is read from one snapshot.
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                head = _head(await connection.fetchrow(_HEAD, programme), programme)
+                policy = await self.policies.in_force(connection, programme, head.policy)
+                book = await loading.begin(connection, programme, head.position)
+                batch = await self._batch(connection, programme, head, policy, book, events, look_back=True)
+                return [batch.take(inbound) for inbound in events]
 
     async def expire_parked(self, programme: str) -> int:
         """Refuse the parked redemptions whose wait is over; return how many there were."""
@@ -105,10 +126,8 @@ class Ledger:
             async with connection.transaction():
                 head = await self._lock(connection, programme)
                 late = await parking.since(connection, programme, before, self.limits.expire_at_once_max)
-                batch = await self._batch(connection, programme, head, late, write=True)
-                for redemption in late:
-                    batch.end_wait(redemption)
-                await self._write(connection, batch, head)
+                batch = await self._begin(connection, programme, head, late, look_back=True)
+                await _write(connection, batch, head, late, batch.end_wait)
             self._keep(programme, batch.book)
             return len(late)
 
@@ -118,70 +137,71 @@ class Ledger:
         except KeyError:
             raise ProgrammeUnknownError(f"no programme {programme!r} here") from None
 
-    async def _transact(self, programme: str, events: Sequence[Inbound], *, write: bool) -> list[Outcome]:
-        if not events:
-            return []
-        async with self._turn(programme), self.pool.acquire() as connection:
-            # What is quoted holds no lock, so it is read from one snapshot.
-            async with connection.transaction(isolation=None if write else "repeatable_read", readonly=not write):
-                head = await self._lock(connection, programme) if write else await self._read(connection, programme)
-                waiting = await parking.for_vouchers_of(connection, programme, events)
-                batch = await self._batch(connection, programme, head, [*events, *waiting], write=write)
-                batch.known.update(await loading.known_events(connection, programme, events))
-                batch.waiting.update(by_voucher(waiting))
-                outcomes = [batch.take(inbound) for inbound in events]
-                if write:
-                    await self._write(connection, batch, head)
-            if write:
-                self._keep(programme, batch.book)
-            return outcomes
+    async def _append(
+        self, connection: Connection, programme: str, events: Sequence[Inbound], *, look_back: bool
+    ) -> list[Outcome]:
+        """Append in one transaction. Raises DoubtError when nothing was looked up and something would have had to be."""
+        trust = self._trust[programme]
+        try:
+            async with connection.transaction():
+                head = await self._lock(connection, programme)
+                batch = await self._begin(connection, programme, head, events, look_back=look_back)
+                outcomes = await _write(connection, batch, head, events, batch.take)
+        except DoubtError:
+            trust.lose()
+            raise
+        except asyncpg.UniqueViolationError as error:
+            if look_back or error.constraint_name not in UNIQUE_INDEXES:
+                raise
+            trust.lose()
+            raise DoubtError from error
+        self._keep(programme, batch.book)
+        if batch.doubtful:
+            trust.lose()
+        else:
+            trust.grow()
+        return outcomes
 
     async def _lock(self, connection: Connection, programme: str) -> _Head:
         return _head(await connection.fetchrow(_LOCK, programme), programme)
 
-    async def _read(self, connection: Connection, programme: str) -> _Head:
-        return _head(await connection.fetchrow(_HEAD, programme), programme)
-
-    async def _batch(
-        self, connection: Connection, programme: str, head: _Head, events: Sequence[Inbound], *, write: bool
+    async def _begin(
+        self, connection: Connection, programme: str, head: _Head, events: Sequence[Inbound], *, look_back: bool
     ) -> Batch:
+        """Return a batch on the book that this process keeps, brought up to the head."""
         policy = await self.policies.in_force(connection, programme, head.policy)
         # Taken out, not looked up: a book that a failure left half-way is never used again.
-        book = self._books.pop(programme, None) if write else None
+        book = self._books.pop(programme, None)
         if book is None or not 0 <= head.position - book.position <= loading.CATCH_UP_MAX:
             book = await loading.begin(connection, programme, head.position)
         await loading.catch_up(connection, programme, book, head.position, policy)
-        recorded_at = max(self._clock(), head.recorded_at)
-        await loading.load(connection, programme, book, events, lambda issue: issue_period(policy, issue, recorded_at))
-        return Batch(programme, policy, book, recorded_at, known={}, waiting={})
+        return await self._batch(connection, programme, head, policy, book, events, look_back=look_back)
 
-    async def _write(self, connection: Connection, batch: Batch, head: _Head) -> None:
-        await parking.park(connection, batch.programme, batch.parked.values(), batch.recorded_at)
-        await parking.unpark(connection, batch.programme, batch.unparked)
-        if not batch.rows:
-            return
-        # The driver's own timeout of a COPY fails with an AttributeError: this one is a TimeoutError, and passes.
-        async with asyncio.timeout(COMMAND_TIMEOUT_SECONDS):
-            await connection.copy_to_table(
-                "entry", source=_copy(batch.rows), columns=chain.COLUMNS, format="binary", timeout=_NEVER_SECONDS
-            )
-        root, issued, last = chain.merkle_root(batch.leaves), batch.issued(), batch.book.position
-        block = chain.block_hash(
-            programme=batch.programme, first=batch.first, last=last, recorded_at=batch.recorded_at,
-            policy=batch.policy.digest, issued=issued, root=root, previous=head.hash,
+    async def _batch(
+        self,
+        connection: Connection,
+        programme: str,
+        head: _Head,
+        policy: Policy,
+        book: Book,
+        events: Sequence[Inbound],
+        *,
+        look_back: bool,
+    ) -> Batch:
+        """Return a batch with what the events ask for."""
+        known: dict[bytes, bytes] = {}
+        waiting: list[Inbound] = []
+        if await parking.any_waits(connection, programme):
+            waiting = await parking.for_vouchers_of(connection, programme, events)
+            known = await parking.known_events(connection, programme, events)
+        recorded_at = max(self._clock(), head.recorded_at)
+        await loading.load(
+            connection, programme, book, [*events, *waiting],
+            lambda issue: issue_period(policy, issue, recorded_at), look_back=look_back,
         )  # fmt: skip
-        await connection.execute(
-            _MOVE,
-            batch.programme,
-            batch.first,
-            last,
-            batch.recorded_at,
-            batch.policy.digest,
-            issued,
-            root,
-            head.hash,
-            block,
-        )
+        if look_back:
+            known.update(await loading.known_events(connection, programme, events))
+        return Batch(programme, policy, book, recorded_at, known, by_voucher(waiting), looked_back=look_back)
 
     def _keep(self, programme: str, book: Book) -> None:
         book.forget(self.limits.vouchers_max, self.limits.quotas_max)
@@ -194,5 +214,38 @@ def _head(row: asyncpg.Record | None, programme: str) -> _Head:
     return _Head(row["position"], row["hash"], row["recorded_at"], row["policy"])
 
 
-async def _copy(rows: Sequence[bytes]) -> AsyncIterator[bytes]:
-    yield b"".join((chain.COPY_HEADER, *rows, chain.COPY_TRAILER))
+async def _write(
+    connection: Connection, batch: Batch, head: _Head, events: Sequence[Inbound], act: Callable[[Inbound], Result]
+) -> list[Result]:
+    """Let the batch act on each event, and write what comes of it; return the results. Raises DoubtError."""
+    results: list[Result] = []
+    doubts: list[DoubtError] = []
+    block: list[object] = []
+
+    async def rows() -> AsyncIterator[bytes]:
+        yield chain.COPY_HEADER
+        for first in range(0, len(events), DECIDED_AT_ONCE):
+            written = len(batch.rows)
+            try:
+                results.extend(map(act, events[first : first + DECIDED_AT_ONCE]))
+            except DoubtError as doubt:
+                # Raised only when the COPY is over: an end is cheaper for the connection than a failure.
+                doubts.append(doubt)
+                return
+            yield b"".join(batch.rows[written:])
+        if batch.rows:
+            block.extend(batch.block(head.hash))
+        yield chain.COPY_TRAILER
+
+    # The driver's own timeout of a COPY fails with an AttributeError: this one is a TimeoutError, and passes.
+    async with asyncio.timeout(COMMAND_TIMEOUT_SECONDS):
+        await connection.copy_to_table(
+            "entry", source=rows(), columns=chain.COLUMNS, format="binary", timeout=_NEVER_SECONDS
+        )
+    if doubts:
+        raise doubts[0]
+    if block:
+        await connection.execute(_MOVE, *block)
+    await parking.park(connection, batch.programme, batch.parked.values(), batch.recorded_at)
+    await parking.unpark(connection, batch.programme, batch.unparked)
+    return results

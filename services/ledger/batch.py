@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from schemas.codes import DeadLetterReason
 from schemas.decoding import decode
@@ -12,10 +13,10 @@ from services.ledger import chain
 from services.ledger.book import Book, voucher_of
 from services.ledger.decide import decide
 from services.ledger.entry import Decision, Inbound, Parked
+from services.ledger.trust import DoubtError, is_doubtful
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(NamedTuple):
     """The event is an entry now, accepted or refused."""
 
     position: int
@@ -32,8 +33,7 @@ class Waiting:
     """A redemption whose voucher is not known yet: it was parked, and will be decided."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(NamedTuple):
     """The event can be no entry of this ledger: a dead letter, with its reason."""
 
     reason: DeadLetterReason
@@ -45,7 +45,11 @@ Outcome = Decided | Duplicate | Waiting | Rejected
 
 @dataclass(slots=True)
 class Batch:
-    """The batch so far. ``known`` has the bytes of the events taken in before, ``waiting`` the redemptions parked before."""
+    """The batch so far. ``known`` has the bytes of the events taken in before, ``waiting`` the redemptions parked before.
+
+    ``looked_back`` says that whatever the ledger has of these events is in ``known`` and in the book; where it is not, what
+    would depend on it raises DoubtError.
+    """
 
     programme: str
     policy: Policy
@@ -53,11 +57,13 @@ class Batch:
     recorded_at: datetime
     known: dict[bytes, bytes]
     waiting: dict[str, list[Inbound]]
+    looked_back: bool = True
     rows: list[bytes] = field(default_factory=list)
     leaves: list[bytes] = field(default_factory=list)
     parked: dict[bytes, Inbound] = field(default_factory=dict)
     unparked: list[bytes] = field(default_factory=list)
     first: int = 0
+    doubtful: bool = False
     _programme_bytes: bytes = b""
     _recorded_bytes: bytes = b""
 
@@ -70,6 +76,7 @@ class Batch:
         """Decide one event, and then the redemptions that waited for the voucher it issued."""
         before = self.known.get(inbound.key)
         if before is not None:
+            self.doubtful = True
             if before == inbound.raw or same_event(before, inbound):
                 return Duplicate()
             detail = f"source {inbound.event.source} used id {inbound.event.id!r} before, for another event"
@@ -77,6 +84,7 @@ class Batch:
         self.known[inbound.key] = inbound.raw
         decision = decide(self.book, self.policy, inbound, self.recorded_at)
         if isinstance(decision, Parked):
+            self._doubt()
             self.parked[inbound.key] = inbound
             self.waiting.setdefault(decision.voucher_id, []).append(inbound)
             return Waiting()
@@ -95,7 +103,15 @@ class Batch:
             self.unparked.append(redemption.key)
         self._append(redemption, decision)
 
+    def _doubt(self) -> None:
+        """Take in that what the ledger has of an event matters for it. Raises DoubtError when that was not looked up."""
+        self.doubtful = True
+        if not self.looked_back:
+            raise DoubtError
+
     def _append(self, inbound: Inbound, decision: Decision) -> int:
+        if not decision.accepted and is_doubtful(decision):
+            self._doubt()
         book = self.book
         position = book.position + 1
         encoded = chain.encode(
@@ -109,9 +125,15 @@ class Batch:
         book.position = position
         return position
 
-    def issued(self) -> str:
-        """Return what was issued of the budget so far, as a block keeps it."""
-        return issued_text(self.book.issued_by_period)
+    def block(self, previous: bytes) -> tuple[str, int, int, datetime, bytes, str, bytes, bytes, bytes]:
+        """Return the block of the entries so far, one or more: the columns of its table. ``previous`` is the hash before it."""
+        last, policy, issued = self.book.position, self.policy.digest, issued_text(self.book.issued_by_period)
+        root = chain.merkle_root(self.leaves)
+        found = chain.block_hash(
+            programme=self.programme, first=self.first, last=last, recorded_at=self.recorded_at,
+            policy=policy, issued=issued, root=root, previous=previous,
+        )  # fmt: skip
+        return self.programme, self.first, last, self.recorded_at, policy, issued, root, previous, found
 
 
 def issued_text(issued_by_period: Mapping[str, int]) -> str:

@@ -29,7 +29,6 @@ class Book:
     """A programme's figures after ``position``, in fen. A voucher held as None is known not to exist."""
 
     position: int = 0
-    block_hash: bytes = b""
     issued_by_period: dict[str, int] = field(default_factory=dict)
     closures: set[tuple[str | None, str]] = field(default_factory=set)
     vouchers: dict[str, Voucher | None] = field(default_factory=dict)
@@ -40,6 +39,10 @@ class Book:
     def voucher(self, voucher_id: str) -> Voucher | None:
         """Return the voucher, None if none was issued by this id. Raises KeyError when it was not loaded."""
         return self.vouchers[voucher_id]
+
+    def is_issued(self, voucher_id: str) -> bool:
+        """Whether a voucher of this id was issued; of those that were loaded."""
+        return self.vouchers.get(voucher_id) is not None
 
     def quota_used(self, enterprise: str, period: str) -> int:
         """Return what was issued to the enterprise in the period, in fen. Raises KeyError when it was not loaded."""

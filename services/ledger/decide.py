@@ -153,7 +153,7 @@ def _contract_refusal(book: Book, policy: Policy, data: IssuedData, claim: bytes
 def _voucher_refusal(book: Book, policy: Policy, data: IssuedData) -> Code | None:
     if data.kind not in policy.kinds:
         return Code.KIND_NOT_OFFERED
-    if book.voucher(data.voucher_id) is not None:
+    if book.is_issued(data.voucher_id):
         return Code.VOUCHER_EXISTS
     if data.amount * SHARE_UNIT > data.contract.fee * _share(policy, data):
         return Code.EXCEEDS_CONTRACT_SHARE

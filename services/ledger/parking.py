@@ -10,20 +10,40 @@ from schemas.events import VoucherIssued, VoucherRedeemed
 from services.ledger.database import Connection
 from services.ledger.entry import Inbound, inbound
 
+_ANY = "SELECT 1 FROM parked WHERE programme = $1 LIMIT 1"
+_KNOWN = """
+SELECT wanted.key, known.event FROM unnest($2::bytea[]) AS wanted (key)
+CROSS JOIN LATERAL (SELECT event FROM parked WHERE key = wanted.key AND programme = $1 LIMIT 1) AS known"""
 _OF_VOUCHERS = """
-SELECT event FROM parked WHERE programme = $1 AND voucher_id = ANY($2::text[]) ORDER BY parked_at, place"""
+SELECT waiting.event FROM unnest($2::text[]) AS wanted (voucher_id)
+CROSS JOIN LATERAL (
+  SELECT event, parked_at, place FROM parked WHERE voucher_id = wanted.voucher_id AND programme = $1 OFFSET 0) AS waiting
+ORDER BY waiting.parked_at, waiting.place"""
 _ANY_SINCE = "SELECT 1 FROM parked WHERE programme = $1 AND parked_at <= $2 LIMIT 1"
 _SINCE = "SELECT event FROM parked WHERE programme = $1 AND parked_at <= $2 ORDER BY parked_at, place LIMIT $3"
 _PARK = """
 INSERT INTO parked (programme, key, voucher_id, provider, event, parked_at, place)
 SELECT $1, new.key, new.voucher_id, new.provider, new.event, $6, new.place
 FROM unnest($2::bytea[], $3::text[], $4::text[], $5::bytea[]) WITH ORDINALITY AS new (key, voucher_id, provider, event, place)"""
-_UNPARK = "DELETE FROM parked WHERE programme = $1 AND key = ANY($2::bytea[])"
+_UNPARK = (
+    "DELETE FROM parked USING unnest($2::bytea[]) AS wanted (key) WHERE parked.key = wanted.key AND programme = $1"
+)
+
+
+async def any_waits(connection: Connection, programme: str) -> bool:
+    """Whether any redemption of the programme waits."""
+    return await connection.fetchval(_ANY, programme) is not None
+
+
+async def known_events(connection: Connection, programme: str, events: Sequence[Inbound]) -> dict[bytes, bytes]:
+    """Return, of the events that wait already, the bytes they came in, by key."""
+    rows = await connection.fetch(_KNOWN, programme, [event.key for event in events])
+    return {row["key"]: row["event"] for row in rows}
 
 
 async def for_vouchers_of(connection: Connection, programme: str, events: Sequence[Inbound]) -> list[Inbound]:
     """Return the parked redemptions of the vouchers that the events would issue, the longest parked first."""
-    issued = [item.event.data.voucher_id for item in events if isinstance(item.event, VoucherIssued)]
+    issued = list({item.event.data.voucher_id for item in events if isinstance(item.event, VoucherIssued)})
     if not issued:
         return []
     return _read(await connection.fetch(_OF_VOUCHERS, programme, issued))

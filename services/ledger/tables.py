@@ -1,6 +1,7 @@
 """The tables, as the migrations make them. Entries, blocks and policies are append-only; a programme's head is its one moving row.
 
-Every key, index and constraint begins with the programme: programmes share nothing, and can be spread over servers.
+Every key and index has the programme in it: programmes share nothing, and can be spread over servers. It stands behind what is
+asked for, so that no other index can serve the question, whatever the planner knows of the table.
 """
 
 from datetime import date, datetime
@@ -46,13 +47,13 @@ class Entry(SQLModel, table=True):
     __table_args__ = (
         PrimaryKeyConstraint("programme", "position", name="entry_pkey"),
         # An event counts once, for ever; a contract or a redemption number is used up once.
-        Index("entry_key", "programme", "key", unique=True),
-        Index("entry_claim", "programme", "claim", unique=True, postgresql_where=text("claim IS NOT NULL")),
-        Index("entry_issue", "programme", "voucher_id", unique=True, postgresql_where=text(ISSUE_STANDS)),
+        Index("entry_key", "key", "programme", unique=True),
+        Index("entry_claim", "claim", "programme", unique=True, postgresql_where=text("claim IS NOT NULL")),
+        Index("entry_issue", "voucher_id", "programme", unique=True, postgresql_where=text(ISSUE_STANDS)),
         # The newest running figures: a voucher's, an enterprise's in a period, a provider's.
-        Index("entry_use", "programme", "voucher_id", "position", postgresql_where=text(REDEMPTION_STANDS)),
-        Index("entry_quota", "programme", "enterprise", "period", "position", postgresql_where=text(ISSUE_STANDS)),
-        Index("entry_payable", "programme", "provider", "position", postgresql_where=text(REDEMPTION_STANDS)),
+        Index("entry_use", "voucher_id", "programme", "position", postgresql_where=text(REDEMPTION_STANDS)),
+        Index("entry_quota", "enterprise", "programme", "period", "position", postgresql_where=text(ISSUE_STANDS)),
+        Index("entry_payable", "provider", "programme", "position", postgresql_where=text(REDEMPTION_STANDS)),
         Index("entry_closure", "programme", "position", postgresql_where=text(CLOSURE_STANDS)),
         CheckConstraint("position >= 1", name="entry_position"),
         CheckConstraint("kind IN ('issued', 'redeemed', 'exhausted')", name="entry_kind"),
@@ -141,8 +142,8 @@ class ParkedRow(SQLModel, table=True):
 
     __tablename__: ClassVar[Any] = "parked"
     __table_args__ = (
-        PrimaryKeyConstraint("programme", "key", name="parked_pkey"),
-        Index("parked_voucher", "programme", "voucher_id"),
+        PrimaryKeyConstraint("key", "programme", name="parked_pkey"),
+        Index("parked_voucher", "voucher_id", "programme"),
         Index("parked_since", "programme", "parked_at"),
     )
 
