@@ -1,14 +1,20 @@
-"""From bytes to an event, or to the reason why not. One read of the bytes on the way that nearly every event takes."""
+"""From bytes to an event, or to the reason why not.
+
+Nearly every event is spelt in the usual way, and read once, fast (``schemas.plain``). What is not is read by its form, which is the
+one to say whether it can be read, and why not.
+"""
 
 import json
 from functools import lru_cache
-from typing import NoReturn, cast
+from typing import NoReturn
 
 from pydantic import BaseModel, ValidationError
 
 from schemas.cloudevent import CloudEvent
 from schemas.codes import DeadLetterReason
-from schemas.events import ADAPTERS, Event
+from schemas.events import Event
+from schemas.forms import ADAPTERS, event_of
+from schemas.plain import read_plain
 
 DETAIL_LENGTH_MAX = 500
 ERRORS_TOLD_MAX = 5
@@ -30,17 +36,23 @@ def decode(raw: bytes | str, expected: str | None = None) -> Event:
     Raises UndecodableError with the reason (a dead-letter code) and a detail that names the field.
     """
     if expected is not None:
-        try:
-            event = ADAPTERS[expected].validator.validate_json(raw)
-        except ValidationError as error:
-            raise _reason_of(raw, expected, error) from None
-        if _may_hold_no_number(raw):
-            _document(raw)
-        return cast("Event", event)
+        event = read_plain(raw, expected) if isinstance(raw, bytes) else None
+        return event or read_by_form(raw, expected)
     kind = _type_of(raw)
     if kind not in ADAPTERS:
         raise UndecodableError(DeadLetterReason.UNKNOWN_TYPE, f"type is {kind!r}, known are {', '.join(ADAPTERS)}")
     return decode(raw, kind)
+
+
+def read_by_form(raw: bytes | str, expected: str) -> Event:
+    """Return the event of this type as its form reads it: whatever its spelling. Raises UndecodableError."""
+    try:
+        form = ADAPTERS[expected].validator.validate_json(raw)
+    except ValidationError as error:
+        raise _reason_of(raw, expected, error) from None
+    if _may_hold_no_number(raw):
+        _document(raw)
+    return event_of(form)
 
 
 def _may_hold_no_number(raw: bytes | str) -> bool:

@@ -1,138 +1,113 @@
-"""The three inbound events, version 1: a CloudEvents 1.0 envelope in structured mode with its data, as one model each.
+"""The three inbound events as they are held once they were read: amounts in fen, days and moments, names.
 
-Unknown envelope attributes are allowed and kept with the original bytes; unknown fields of ``data`` are ignored.
-These models say what can be read. Whether an event stands is decided by the ledger, not here.
+What can be read is said by the forms (``schemas.forms``); these say only what there is. They are small, since many are held at once.
 """
 
-from typing import Annotated, Final, Literal, Self
+from datetime import date, datetime
+from typing import ClassVar, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, model_validator
-
-from schemas.cloudevent import CloudEvent
-from schemas.identifiers import PRINTABLE, ClaimedUscc, Number, PeriodName, ProgrammeCode, VoucherId
-from schemas.moments import Day
-from schemas.money import Amount, AmountOrZero
+from msgspec import Struct
 
 ISSUED: Final = "voucher.issued.v1"
 REDEEMED: Final = "voucher.redeemed.v1"
 EXHAUSTED: Final = "quota.exhausted.v1"
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=PRINTABLE)]
-
 Kind = Literal["cash", "in_kind"]
 Organisation = Literal["enterprise", "research_institution", "university"]
 Size = Literal["micro", "small", "medium", "large"]
 Item = Literal["compute", "data_product", "goods"]
+Scope = Literal["enterprise", "programme"]
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+# None of them can be part of a cycle, so the garbage collector need not know them.
+class Applicant(Struct, frozen=True, gc=False):
+    """The enterprise (or institute, or university) that a voucher is issued to; revenue in fen."""
 
-
-class Applicant(_Data):
-    """The enterprise (or institute, or university) that a voucher is issued to."""
-
-    uscc: ClaimedUscc
-    name: Text | None = None
+    uscc: str
+    name: str | None
     organisation: Organisation
-    size: Size | None = None
-    industry: Text | None = None
-    region: Text | None = None
-    prior_year_revenue: AmountOrZero | None = None
+    size: Size | None
+    industry: str | None
+    region: str | None
+    prior_year_revenue: int | None
 
 
-class Contract(_Data):
-    """The service contract that a voucher is granted for; ``fee`` in yuan on the wire."""
+class Contract(Struct, frozen=True, gc=False):
+    """The service contract that a voucher is granted for; ``fee`` in fen."""
 
-    number: Number
-    provider: ClaimedUscc
-    fee: Amount
-    signed_on: Day
-    ends_on: Day | None = None
+    number: str
+    provider: str
+    fee: int
+    signed_on: date
+    ends_on: date | None
 
 
-class IssuedData(_Data):
-    """What an authority says of a voucher it issues."""
+class IssuedData(Struct, frozen=True, gc=False):
+    """What an authority says of a voucher it issues; ``amount`` in fen."""
 
-    voucher_id: VoucherId
-    programme: ProgrammeCode
+    voucher_id: str
+    programme: str
     kind: Kind
-    amount: Amount
+    amount: int
     enterprise: Applicant
     contract: Contract
-    valid_until: Day | None = None
+    valid_until: date | None
 
 
-class RedeemedData(_Data):
-    """What a provider says of a voucher it redeemed, in full or in part."""
+class RedeemedData(Struct, frozen=True, gc=False):
+    """What a provider says of a voucher it redeemed, in full or in part; ``amount`` in fen."""
 
-    redemption_id: Number
-    voucher_id: VoucherId
-    programme: ProgrammeCode
-    provider: ClaimedUscc
-    amount: Amount
-    order_number: Number | None = None
-    invoice_number: Number | None = None
-    item: Item | None = None
+    redemption_id: str
+    voucher_id: str
+    programme: str
+    provider: str
+    amount: int
+    order_number: str | None
+    invoice_number: str | None
+    item: Item | None
 
 
-class ExhaustedData(_Data):
+class ExhaustedData(Struct, frozen=True, gc=False):
     """A quota that is used up: of one enterprise, or of the whole programme, in a period."""
 
-    programme: ProgrammeCode
-    scope: Literal["enterprise", "programme"]
-    enterprise: ClaimedUscc | None = None
-    period: PeriodName
-    reason: Text | None = None
-
-    @model_validator(mode="after")
-    def _names_its_enterprise(self) -> Self:
-        if (self.enterprise is not None) != (self.scope == "enterprise"):
-            raise ValueError("an enterprise is named with the scope 'enterprise', and only then")
-        return self
+    programme: str
+    scope: Scope
+    enterprise: str | None
+    period: str
+    reason: str | None
 
 
-class VoucherIssued(CloudEvent):
+class VoucherIssued(Struct, frozen=True, gc=False):
     """An authority issued a voucher."""
 
-    type: Literal["voucher.issued.v1"]
+    type: ClassVar[str] = ISSUED
+    id: str
+    source: str
+    subject: str | None
+    time: datetime
     data: IssuedData
 
-    @property
-    def subject_of_data(self) -> str | None:
-        """What ``subject`` has to be: the voucher's id."""
-        return self.data.voucher_id
 
-
-class VoucherRedeemed(CloudEvent):
+class VoucherRedeemed(Struct, frozen=True, gc=False):
     """A provider redeemed a voucher, in full or in part."""
 
-    type: Literal["voucher.redeemed.v1"]
+    type: ClassVar[str] = REDEEMED
+    id: str
+    source: str
+    subject: str | None
+    time: datetime
     data: RedeemedData
 
-    @property
-    def subject_of_data(self) -> str | None:
-        """What ``subject`` has to be: the voucher's id."""
-        return self.data.voucher_id
 
-
-class QuotaExhausted(CloudEvent):
+class QuotaExhausted(Struct, frozen=True, gc=False):
     """A quota is used up: later issues on it are refused."""
 
-    type: Literal["quota.exhausted.v1"]
+    type: ClassVar[str] = EXHAUSTED
+    id: str
+    source: str
+    subject: str | None
+    time: datetime
     data: ExhaustedData
 
-    @property
-    def subject_of_data(self) -> str | None:
-        """What ``subject`` has to be: the enterprise, or anything where the whole programme is meant."""
-        return self.data.enterprise
 
-
-Event = VoucherIssued | VoucherRedeemed | QuotaExhausted
-
-ADAPTERS: Final[dict[str, TypeAdapter[VoucherIssued] | TypeAdapter[VoucherRedeemed] | TypeAdapter[QuotaExhausted]]] = {
-    ISSUED: TypeAdapter(VoucherIssued),
-    REDEEMED: TypeAdapter(VoucherRedeemed),
-    EXHAUSTED: TypeAdapter(QuotaExhausted),
-}
-"""The readers of the three types, built once."""
+Event: TypeAlias = VoucherIssued | VoucherRedeemed | QuotaExhausted

@@ -10,7 +10,8 @@ from typing import Final
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
-from schemas.events import EXHAUSTED, ISSUED, REDEEMED, QuotaExhausted, VoucherIssued, VoucherRedeemed
+from schemas.events import EXHAUSTED, ISSUED, REDEEMED
+from schemas.forms import QuotaExhausted, VoucherIssued, VoucherRedeemed
 from schemas.notifications import Notification
 from schemas.policy import Policy
 

@@ -8,10 +8,14 @@ from stdnum.cn import uscc
 
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"
 
-VoucherId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+VOUCHER_PATTERN: Final = r"^[A-Za-z0-9._-]{1,64}$"
+PROGRAMME_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"
+PERIOD_PATTERN: Final = r"^[0-9]{4}$|^programme$"
+
+VoucherId = Annotated[str, StringConstraints(pattern=VOUCHER_PATTERN)]
 """A voucher's id, 1 to 64 of A–Z a–z 0–9 . _ -; unique in its programme."""
 
-ProgrammeCode = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")]
+ProgrammeCode = Annotated[str, StringConstraints(pattern=PROGRAMME_PATTERN)]
 """A programme's code such as ``chengdu-2024``."""
 
 ClaimedUscc = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
@@ -20,7 +24,7 @@ ClaimedUscc = Annotated[str, StringConstraints(min_length=1, max_length=64, patt
 Number = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=PRINTABLE)]
 """The number of a contract, an order or an invoice, or a redemption's id."""
 
-PeriodName = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}$|^programme$")]
+PeriodName = Annotated[str, StringConstraints(pattern=PERIOD_PATTERN)]
 """What a cap counts over: a calendar year of the programme's time zone, or ``programme``."""
 
 SOURCE_PREFIX: Final = "urn:uscc:"

@@ -108,14 +108,17 @@ class Ledger:
         """Decide the events as ``append`` would at this moment, and write nothing."""
         if not events:
             return []
-        async with self._turn(programme), self.pool.acquire() as connection:
+        async with (
+            self._turn(programme),
+            self.pool.acquire() as connection,
             # What is quoted holds no lock, so it is read from one snapshot.
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                head = _head(await connection.fetchrow(_HEAD, programme), programme)
-                policy = await self.policies.in_force(connection, programme, head.policy)
-                book = await loading.begin(connection, programme, head.position)
-                batch = await self._batch(connection, programme, head, policy, book, events, look_back=True)
-                return [batch.take(inbound) for inbound in events]
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            head = _head(await connection.fetchrow(_HEAD, programme), programme)
+            policy = await self.policies.in_force(connection, programme, head.policy)
+            book = await loading.begin(connection, programme, head.position)
+            batch = await self._batch(connection, programme, head, policy, book, events, look_back=True)
+            return [batch.take(inbound) for inbound in events]
 
     async def expire_parked(self, programme: str) -> int:
         """Refuse the parked redemptions whose wait is over; return how many there were."""

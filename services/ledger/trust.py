@@ -12,7 +12,7 @@ from typing import Final
 from schemas.codes import Code
 from services.ledger.entry import Decision
 
-LOOK_BACK_BATCHES: Final = 30
+LOOK_BACK_BATCHES: Final = 10
 """So many batches in a row have to be free of doubt before one is decided without looking back."""
 
 UNIQUE_INDEXES: Final = frozenset({"entry_key", "entry_claim", "entry_issue"})

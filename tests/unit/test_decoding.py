@@ -8,7 +8,8 @@ from wire_events import EVENTS, EXHAUSTED, ISSUED, REDEEMED, REMOVED, changed, o
 
 from schemas.codes import DeadLetterReason
 from schemas.decoding import DETAIL_LENGTH_MAX, UndecodableError, decode
-from schemas.events import ADAPTERS, QuotaExhausted, VoucherIssued, VoucherRedeemed
+from schemas.events import QuotaExhausted, VoucherIssued, VoucherRedeemed
+from schemas.forms import ADAPTERS
 
 TYPE = ISSUED["type"]
 GOOD = on_wire(ISSUED)

@@ -1,0 +1,231 @@
+"""Reading the usual spelling of an event, several times as fast as by its form: no escapes, nothing missing, no odd number.
+
+Whatever is spelt otherwise, right or wrong, is left to the forms (``schemas.forms``), which alone say what can be read. What is
+read here they read too, and to the same event: the tests try it on all that they can think of.
+"""
+
+import re
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, MsgspecError, Struct
+from msgspec.json import Decoder
+
+from schemas.events import (
+    Applicant,
+    Contract,
+    Event,
+    ExhaustedData,
+    IssuedData,
+    Item,
+    Kind,
+    Organisation,
+    QuotaExhausted,
+    RedeemedData,
+    Scope,
+    Size,
+    VoucherIssued,
+    VoucherRedeemed,
+)
+from schemas.identifiers import PERIOD_PATTERN, PROGRAMME_PATTERN, VOUCHER_PATTERN
+from schemas.money import FEN_PER_YUAN
+
+_Text64 = Annotated[str, Meta(min_length=1, max_length=64)]
+_Text128 = Annotated[str, Meta(min_length=1, max_length=128)]
+_Text256 = Annotated[str, Meta(min_length=1, max_length=256)]
+# The forms' bounds are moments in UTC: a year less at both ends is inside them in every time zone.
+_YEARS: Final = range(2001, 2099)
+_OBJECTS_MAX: Final = 5
+_BYTES_MAX: Final = 2_000
+
+_moment = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.(?:[0-9]{3}|[0-9]{6}))?(?:Z|[+-][01][0-9]:[0-5][0-9])"
+).fullmatch
+_amount = re.compile(r"(0|[1-9][0-9]{0,11})\.([0-9]{2})").fullmatch
+_voucher_id = re.compile(VOUCHER_PATTERN).fullmatch
+
+
+class _UnusualError(ValueError):
+    """It is spelt in a way that is not read here."""
+
+
+class _Envelope(Struct, gc=False):
+    specversion: Literal["1.0"]
+    id: _Text128
+    source: _Text256
+    time: str
+
+
+class _Redeemed(Struct, gc=False):
+    redemption_id: _Text128
+    voucher_id: str
+    programme: str
+    provider: _Text64
+    amount: str
+    order_number: _Text128 | None = None
+    invoice_number: _Text128 | None = None
+    item: Item | None = None
+
+
+class _RedeemedEvent(_Envelope, gc=False):
+    type: Literal["voucher.redeemed.v1"]
+    data: _Redeemed
+    subject: str | None = None
+
+
+class _Applicant(Struct, gc=False):
+    uscc: _Text64
+    organisation: Organisation
+    name: _Text256 | None = None
+    size: Size | None = None
+    industry: _Text256 | None = None
+    region: _Text256 | None = None
+    prior_year_revenue: str | None = None
+
+
+class _Contract(Struct, gc=False):
+    number: _Text128
+    provider: _Text64
+    fee: str
+    signed_on: date
+    ends_on: date | None = None
+
+
+class _Issued(Struct, gc=False):
+    voucher_id: str
+    programme: str
+    kind: Kind
+    amount: str
+    enterprise: _Applicant
+    contract: _Contract
+    valid_until: date | None = None
+
+
+class _IssuedEvent(_Envelope, gc=False):
+    type: Literal["voucher.issued.v1"]
+    data: _Issued
+    subject: str | None = None
+
+
+class _Exhausted(Struct, gc=False):
+    programme: str
+    scope: Scope
+    period: str
+    enterprise: _Text64 | None = None
+    reason: _Text256 | None = None
+
+
+class _ExhaustedEvent(_Envelope, gc=False):
+    type: Literal["quota.exhausted.v1"]
+    data: _Exhausted
+    subject: _Text256 | None = None
+
+
+_issued = Decoder(_IssuedEvent).decode
+_redeemed = Decoder(_RedeemedEvent).decode
+_exhausted = Decoder(_ExhaustedEvent).decode
+
+
+def read_plain(raw: bytes, expected: str) -> Event | None:
+    """Return the event, None when it is not spelt in the usual way; ``expected`` is its type."""
+    # A character that no name may have can only stand in JSON behind a backslash, but for DEL. There are no lists in an event, few
+    # objects, and nothing long: what is deep or long is in attributes that are not ours, and may be too much for the forms.
+    if len(raw) > _BYTES_MAX or b"\\" in raw or b"\x7f" in raw or b"[" in raw or raw.count(b"{") > _OBJECTS_MAX:
+        return None
+    try:
+        if not raw.isascii():
+            raw.decode()
+        match expected:
+            case "voucher.redeemed.v1":
+                return _read_redeemed(raw)
+            case "voucher.issued.v1":
+                return _read_issued(raw)
+            case _:
+                return _read_exhausted(raw)
+    except (MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def _read_redeemed(raw: bytes) -> VoucherRedeemed:
+    read = _redeemed(raw)
+    data = read.data
+    voucher_id = data.voucher_id
+    if not _voucher_id(voucher_id) or (read.subject is not None and read.subject != voucher_id):
+        raise _UnusualError
+    return VoucherRedeemed(read.id, read.source, read.subject, _time(read.time), RedeemedData(
+        data.redemption_id, voucher_id, _programme(data.programme), data.provider, _fen(data.amount), data.order_number,
+        data.invoice_number, data.item,
+    ))  # fmt: skip
+
+
+def _read_issued(raw: bytes) -> VoucherIssued:
+    read = _issued(raw)
+    data = read.data
+    voucher_id, applicant, contract = data.voucher_id, data.enterprise, data.contract
+    if not _voucher_id(voucher_id) or (read.subject is not None and read.subject != voucher_id):
+        raise _UnusualError
+    revenue = applicant.prior_year_revenue
+    return VoucherIssued(read.id, read.source, read.subject, _time(read.time), IssuedData(
+        voucher_id, _programme(data.programme), data.kind, _fen(data.amount),
+        Applicant(
+            applicant.uscc, applicant.name, applicant.organisation, applicant.size, applicant.industry, applicant.region,
+            None if revenue is None else _fen(revenue),
+        ),
+        Contract(contract.number, contract.provider, _fen(contract.fee), _day(contract.signed_on), _day_if_any(contract.ends_on)),
+        _day_if_any(data.valid_until),
+    ))  # fmt: skip
+
+
+def _read_exhausted(raw: bytes) -> QuotaExhausted:
+    read = _exhausted(raw)
+    data = read.data
+    enterprise = data.enterprise
+    if (enterprise is not None) != (data.scope == "enterprise") or not _is_period(data.period):
+        raise _UnusualError
+    if enterprise is not None and read.subject is not None and read.subject != enterprise:
+        raise _UnusualError
+    return QuotaExhausted(read.id, read.source, read.subject, _time(read.time), ExhaustedData(
+        _programme(data.programme), data.scope, enterprise, data.period, data.reason
+    ))  # fmt: skip
+
+
+def _time(text: str) -> datetime:
+    if not _moment(text):
+        raise _UnusualError
+    return _in_range(datetime.fromisoformat(text))
+
+
+def _in_range(moment: datetime) -> datetime:
+    if moment.year not in _YEARS:
+        raise _UnusualError
+    return moment
+
+
+def _day(day: date) -> date:
+    if day.year not in _YEARS:
+        raise _UnusualError
+    return day
+
+
+def _day_if_any(day: date | None) -> date | None:
+    return None if day is None else _day(day)
+
+
+def _fen(text: str) -> int:
+    found = _amount(text)
+    if found is None or not (fen := int(found[1]) * FEN_PER_YUAN + int(found[2])):
+        raise _UnusualError
+    return fen
+
+
+@lru_cache(maxsize=1024)
+def _programme(text: str) -> str:
+    if not re.fullmatch(PROGRAMME_PATTERN, text):
+        raise _UnusualError
+    return text
+
+
+@lru_cache(maxsize=1024)
+def _is_period(text: str) -> bool:
+    return re.fullmatch(PERIOD_PATTERN, text) is not None
