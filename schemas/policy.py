@@ -110,6 +110,10 @@ class Policy(Part):
         return next((cap for cap in self.caps if cap.stage == "issue"), None)
 
     @cached_property
+    def _caps_the_programme(self) -> bool:
+        return self.cap is not None and self.cap.period == "programme"
+
+    @cached_property
     def smallest_voucher(self) -> int:
         """The least that can be granted, in fen: with less headroom than this a quota is exhausted."""
         if self.minimum is None:
@@ -120,7 +124,7 @@ class Policy(Part):
 
     def period_of(self, day: date) -> str:
         """Return the name of the period that a cap counts the day in."""
-        return "programme" if self.cap is not None and self.cap.period == "programme" else f"{day.year:04d}"
+        return "programme" if self._caps_the_programme else str(day.year)
 
     def budget_period_of(self, period: str) -> str:
         """Return the name of the period that the budget counts an entry of this period in."""

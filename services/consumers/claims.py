@@ -46,7 +46,8 @@ class Claimer:
     idle_seconds: float
     every_seconds: float
     batch_size: int
-    in_flight: set[tuple[str, bytes]] = field(default_factory=set)
+    in_hand: list[tuple[str, Sequence[RawEntry]]] = field(default_factory=list)
+    """The batches that this process is at, by their streams: they are not abandoned, however long they take."""
 
     async def run(self) -> None:
         """Look for abandoned batches until cancelled."""
@@ -64,11 +65,8 @@ class Claimer:
             cursor, claimed, *_ = await self.redis.xautoclaim(
                 stream.key, GROUP, self.consumer, int(self.idle_seconds * 1000), start_id=cursor, count=self.batch_size
             )
-            entries = [
-                RawEntry(entry_id, fields)
-                for entry_id, fields in claimed
-                if (stream.key, entry_id) not in self.in_flight
-            ]  # fmt: skip
+            ours = {entry.id for key, batch in self.in_hand for entry in batch if key == stream.key} if claimed else ()
+            entries = [RawEntry(entry_id, fields) for entry_id, fields in claimed if entry_id not in ours]
             if entries:
                 log.info("taken over", stream=stream.key, entries=len(entries))
                 await self.intake.take(stream, entries)

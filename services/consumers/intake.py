@@ -6,7 +6,8 @@ tried one by one, and the culprit alone is set aside. Only after all of it may t
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
@@ -21,7 +22,7 @@ from services.broker import AWAY, InboundStream
 from services.consumers.deadletters import DeadLetter, keep
 from services.consumers.reading import original_bytes, read_entry
 from services.ledger.append import Ledger
-from services.ledger.batch import Outcome, Rejected
+from services.ledger.batch import Rejected
 from services.ledger.database import is_of_the_database
 from services.ledger.entry import Inbound, inbound
 
@@ -42,9 +43,20 @@ class RawEntry(NamedTuple):
     fields: dict[bytes, bytes]
 
 
-class _Item(NamedTuple):
-    entry_id: bytes
-    inbound: Inbound
+class _Programme(NamedTuple):
+    """Of a batch, what is of one programme: the entries' ids, and beside them their events."""
+
+    ids: list[bytes]
+    events: list[Inbound]
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """A batch by what is to become of its entries; ``mistakes`` counts those that a mistake of ours kept from being read."""
+
+    programmes: dict[str, _Programme] = field(default_factory=dict)
+    letters: list[DeadLetter] = field(default_factory=list)
+    mistakes: int = 0
 
 
 @dataclass(slots=True)
@@ -52,12 +64,20 @@ class Health:
     """What readiness tells of a consumer."""
 
     holding: dict[object, tuple[float, str]] = field(default_factory=dict)
-    """Since when and why each batch in hand is held, by the task that has it."""
+    """Since when and why what is in hand is held, by the task that has it."""
     troubles: dict[str, str] = field(default_factory=dict)
     """What is done beside reading, and last failed: why."""
     undecidable: int = 0
     dead_letters: int = 0
     entries: int = 0
+
+    @contextmanager
+    def in_hand(self) -> Iterator[None]:
+        """Forget at the end of the context that what this task has in hand was held."""
+        try:
+            yield
+        finally:
+            self.holding.pop(asyncio.current_task(), None)
 
     def held(self, seconds: float) -> str | None:
         """Return why a batch is held for longer than this, None when none is."""
@@ -79,72 +99,81 @@ class Intake:
 
         Holds for as long as the database or the broker is away. Raises CancelledError when the service is stopped meanwhile.
         """
-        try:
-            await self._take(stream, entries)
-        finally:
-            self.health.holding.pop(asyncio.current_task(), None)
-
-    async def _take(self, stream: InboundStream, entries: Sequence[RawEntry]) -> None:
-        letters: list[DeadLetter] = []
-        items: dict[str, list[_Item]] = {}
-        unreadable = 0
-        for number, entry in enumerate(entries):
-            if number % READ_AT_ONCE == 0:
-                # Reading is all Python: the batch before this one, on its way through the database, must not wait for it.
-                await asyncio.sleep(0)
-            try:
-                event, raw = read_entry(stream, entry.fields, self.ledger.serves)
-            except UndecodableError as error:
-                letters.append(DeadLetter(entry.id, original_bytes(entry.fields), error.reason, error.detail))
-            except Exception as error:
-                # A mistake of ours: set aside alone too, but as many as of a broken release leave the batch pending.
-                log.exception("unreadable", stream=stream.key, entry_id=entry.id.decode())
-                unreadable += 1
-                if unreadable > UNDECIDABLE_IN_A_BATCH_MAX:
-                    raise
-                letters.append(_undecidable(entry.id, original_bytes(entry.fields), error))
-            else:
-                items.setdefault(event.data.programme, []).append(_Item(entry.id, inbound(event, raw)))
-        for programme, batch in items.items():
-            letters.extend(await self._append(programme, batch))
+        found = _Sorted()
+        for first in range(0, len(entries), READ_AT_ONCE):
+            # Reading is all Python: the batch before this one, on its way through the database, must not wait for it.
+            await asyncio.sleep(0)
+            self._read(stream, entries[first : first + READ_AT_ONCE], found)
+        letters = found.letters
+        # Programmes share nothing: none of them waits for another.
+        for rejected in await asyncio.gather(*(self._append(code, batch) for code, batch in found.programmes.items())):
+            letters.extend(rejected)
         if letters:
-            await self._hold(lambda: keep(self.redis, stream.key, letters))
+            with self.health.in_hand():
+                await self._hold(lambda: keep(self.redis, stream.key, letters))
             self._tell(stream, letters)
-        self.health.undecidable += unreadable
+        self.health.undecidable += found.mistakes
         self.health.entries += len(entries)
 
-    async def _append(self, programme: str, items: Sequence[_Item]) -> list[DeadLetter]:
-        events = [item.inbound for item in items]
+    def _read(self, stream: InboundStream, entries: Sequence[RawEntry], found: _Sorted) -> None:
+        """Sort the entries. Raises what is a mistake of ours, once there are too many of them in the batch."""
+        serves = self.ledger.serves
+        for entry_id, fields in entries:
+            try:
+                event, raw = read_entry(stream, fields, serves)
+                item = inbound(event, raw)
+            except UndecodableError as error:
+                found.letters.append(DeadLetter(entry_id, original_bytes(fields), error.reason, error.detail))
+            except Exception as error:
+                # A mistake of ours: set aside alone too, but as many as of a broken release leave the batch pending.
+                log.exception("unreadable", stream=stream.key, entry_id=entry_id.decode())
+                found.mistakes += 1
+                if found.mistakes > UNDECIDABLE_IN_A_BATCH_MAX:
+                    raise
+                found.letters.append(_undecidable(entry_id, original_bytes(fields), error))
+            else:
+                code = event.data.programme
+                batch = found.programmes.get(code)
+                if batch is None:
+                    batch = found.programmes[code] = _Programme([], [])
+                batch.ids.append(entry_id)
+                batch.events.append(item)
+
+    async def _append(self, programme: str, batch: _Programme) -> list[DeadLetter]:
+        with self.health.in_hand():
+            return await self._append_in_hand(programme, batch)
+
+    async def _append_in_hand(self, programme: str, batch: _Programme) -> list[DeadLetter]:
         pause = PAUSE_SECONDS_FIRST
         while True:
             try:
-                outcomes = await self._hold(lambda: self.ledger.append(programme, events))
+                outcomes = await self._hold(lambda: self.ledger.append(programme, batch.events))
             except Exception:
                 # What is left is a mistake of ours. It must not take its neighbours along.
-                log.exception("batch failed, trying one by one", programme=programme, events=len(items))
+                log.exception("batch failed, trying one by one", programme=programme, events=len(batch.events))
             else:
                 return [
-                    _letter(item, found)
-                    for item, found in zip(items, outcomes, strict=True)
+                    _rejected(entry_id, event, found)
+                    for entry_id, event, found in zip(*batch, outcomes, strict=True)
                     if isinstance(found, Rejected)
                 ]
-            letters = await self._one_by_one(programme, items)
+            letters = await self._one_by_one(programme, batch)
             if letters is not None:
                 return letters
             await asyncio.sleep(pause)
             pause = min(pause * 2, self.retry_seconds_max)
 
-    async def _one_by_one(self, programme: str, items: Sequence[_Item]) -> list[DeadLetter] | None:
+    async def _one_by_one(self, programme: str, batch: _Programme) -> list[DeadLetter] | None:
         """Append each event on its own, and return the letters; None when so many fail that it cannot be the events."""
         letters: list[DeadLetter] = []
         undecidable = 0
-        for item in items:
+        for entry_id, event in zip(*batch, strict=True):
             try:
-                (outcome,) = await self._hold(lambda one=item: self.ledger.append(programme, [one.inbound]))  # type: ignore[misc]  # a default binds it now
+                (outcome,) = await self._hold(lambda one=event: self.ledger.append(programme, [one]))  # type: ignore[misc]  # a default binds it now
             except Exception as error:
-                log.exception("undecidable", programme=programme, entry_id=item.entry_id.decode())
+                log.exception("undecidable", programme=programme, entry_id=entry_id.decode())
                 undecidable += 1
-                letters.append(_undecidable(item.entry_id, item.inbound.raw, error))
+                letters.append(_undecidable(entry_id, event.raw, error))
                 if undecidable > UNDECIDABLE_IN_A_BATCH_MAX:
                     last = letters[-1].detail
                     self._held(
@@ -152,7 +181,7 @@ class Intake:
                     )
                     return None
             else:
-                letters += [_letter(item, outcome)] if isinstance(outcome, Rejected) else []
+                letters += [_rejected(entry_id, event, outcome)] if isinstance(outcome, Rejected) else []
         self.health.undecidable += undecidable
         return letters
 
@@ -192,7 +221,5 @@ def _undecidable(entry_id: bytes, raw: bytes, error: Exception) -> DeadLetter:
     return DeadLetter(entry_id, raw, DeadLetterReason.UNDECIDABLE, f"{type(error).__name__}: {error}")
 
 
-def _letter(item: _Item, outcome: Outcome) -> DeadLetter:
-    if not isinstance(outcome, Rejected):
-        raise AssertionError("only what was rejected is a dead letter")  # noqa: TRY004  not a caller's mistake
-    return DeadLetter(item.entry_id, item.inbound.raw, outcome.reason, outcome.detail)
+def _rejected(entry_id: bytes, event: Inbound, outcome: Rejected) -> DeadLetter:
+    return DeadLetter(entry_id, event.raw, outcome.reason, outcome.detail)

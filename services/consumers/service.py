@@ -69,7 +69,7 @@ async def batch_parser(raw: Any, original: Callable[[Any], Awaitable[Any]]) -> A
 async def batch_decoder(message: Any) -> list[RawEntry]:
     """Return the batch as it stands on the stream; each entry is read on its own later."""
     raw = message.raw_message
-    return [RawEntry(*pair) for pair in zip(raw["message_ids"], raw["data"], strict=True)]
+    return list(map(RawEntry, raw["message_ids"], raw["data"]))
 
 
 class _App(FastStream):
@@ -135,12 +135,12 @@ class Consumer:
         """See a batch to its fate. FastStream acknowledges it when this returns, and leaves it pending when it raises."""
         if self._intake is None or self._claimer is None:
             raise RuntimeError("the consumer has not started")
-        held = {(stream.key, entry.id) for entry in batch}
-        self._claimer.in_flight |= held
+        held = stream.key, batch
+        self._claimer.in_hand.append(held)
         try:
             await self._intake.take(stream, batch)
         finally:
-            self._claimer.in_flight -= held
+            self._claimer.in_hand.remove(held)
 
     @contextlib.asynccontextmanager
     async def _life(self) -> AsyncIterator[None]:

@@ -10,7 +10,7 @@ from schemas.codes import DeadLetterReason
 from schemas.decoding import decode
 from schemas.policy import Policy
 from services.ledger import chain
-from services.ledger.book import Book, voucher_of
+from services.ledger.book import Book
 from services.ledger.decide import decide
 from services.ledger.entry import Decision, Inbound, Parked
 from services.ledger.trust import DoubtError, is_doubtful
@@ -121,7 +121,7 @@ class Batch:
         self.leaves.append(leaf)
         self.rows.append(chain.copy_row(encoded, leaf))
         if decision.accepted:
-            book.apply(decision, self.policy.budget_period_of(decision.period), voucher_of(inbound, decision))
+            book.apply(decision, self.policy, inbound)
         book.position = position
         return position
 

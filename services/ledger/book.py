@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
 from sys import intern
+from typing import TypeVar
 
 from schemas.events import Kind, VoucherIssued
+from schemas.policy import Policy
 from services.ledger.entry import Decision, Inbound
+
+Value = TypeVar("Value")
 
 
 @dataclass(slots=True)
@@ -66,21 +70,23 @@ class Book:
             return False
         return any((who, when) in self.closures for who in (enterprise, None) for when in (year, "programme"))
 
-    def apply(self, decision: Decision, budget_period: str, voucher: Voucher | None = None) -> None:
-        """Take an accepted entry in; ``voucher`` is what an issue makes (None: to be loaded when it is asked for)."""
+    def apply(self, decision: Decision, policy: Policy, inbound: Inbound | None = None) -> None:
+        """Take an accepted entry in; without the event of an issue its voucher is loaded when it is asked for."""
         match decision.kind:
             case "redeemed":
-                known = self.vouchers.get(_named(decision.voucher_id))
+                known = self.vouchers.get(_there(decision.voucher_id))
                 if known is not None:
-                    known.remaining = _figure(decision.voucher_remaining)
-                self.payables[_named(decision.provider)] = _figure(decision.payable)
+                    known.remaining = _there(decision.voucher_remaining)
+                self.payables[_there(decision.provider)] = _there(decision.payable)
             case "issued":
-                if voucher is None:
-                    self.vouchers.pop(_named(decision.voucher_id), None)
+                voucher_id = _there(decision.voucher_id)
+                if inbound is None:
+                    self.vouchers.pop(voucher_id, None)
                 else:
-                    self.vouchers[_named(decision.voucher_id)] = voucher
-                self.quotas[_named(decision.enterprise), decision.period] = _figure(decision.quota_used)
-                self.issued_by_period[budget_period] = self.issued(budget_period) + _figure(decision.granted)
+                    self.vouchers[voucher_id] = _voucher_of(inbound, decision)
+                self.quotas[_there(decision.enterprise), decision.period] = _there(decision.quota_used)
+                period = policy.budget_period_of(decision.period)
+                self.issued_by_period[period] = self.issued(period) + _there(decision.granted)
             case _:
                 self.closures.add((decision.enterprise, decision.period))
         if decision.claim is not None:
@@ -93,18 +99,17 @@ class Book:
         _trim(self.quotas, quotas_max)
 
 
-def voucher_of(inbound: Inbound, decision: Decision) -> Voucher | None:
-    """Return the voucher that an accepted issue makes; None for anything else."""
+def _voucher_of(inbound: Inbound, decision: Decision) -> Voucher:
     event = inbound.event
-    if not isinstance(event, VoucherIssued) or decision.granted is None:
-        return None
+    if not isinstance(event, VoucherIssued):
+        raise AssertionError("an issue makes a voucher")  # noqa: TRY004  not a caller's mistake
     return Voucher(
         kind=event.data.kind,
         # One string for the many vouchers of an enterprise and of a provider.
         enterprise=intern(event.data.enterprise.uscc),
         provider=intern(event.data.contract.provider),
         valid_until=decision.valid_until,
-        remaining=decision.granted,
+        remaining=_there(decision.granted),
     )
 
 
@@ -116,13 +121,7 @@ def _trim(held: dict[str, Voucher | None] | dict[tuple[str, str], int], limit: i
         del held[key]  # type: ignore[arg-type]  # keys of this very dict
 
 
-def _named(name: str | None) -> str:
-    if name is None:
-        raise AssertionError("an accepted entry names what it is about")
-    return name
-
-
-def _figure(fen: int | None) -> int:
-    if fen is None:
-        raise AssertionError("an accepted entry carries its running figures")
-    return fen
+def _there(value: Value | None) -> Value:
+    if value is None:
+        raise AssertionError("an accepted entry names what it is about, and carries its running figures")
+    return value

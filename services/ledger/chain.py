@@ -11,10 +11,11 @@ right)); block hash = SHA-256(VERSION | the block's fields, length-prefixed, wit
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
-from services.ledger.entry import Decision
+from services.ledger.entry import KEY_BYTES, Decision
 
 VERSION: Final = b"voucher-ledger/entry/1\n"
 BLOCK_VERSION: Final = b"voucher-ledger/block/1\n"
@@ -36,11 +37,16 @@ _EPOCH_DAY: Final = _EPOCH.date().toordinal()
 _ABSENT: Final = b"\xff\xff\xff\xff"
 _ROW_START: Final = len(COLUMNS).to_bytes(2, "big")
 _LEAF_LENGTH: Final = (32).to_bytes(4, "big")
-_ENTRY_PREFIX: Final = b"\x00" + VERSION
+_KEY_LENGTH: Final = KEY_BYTES.to_bytes(4, "big")
+# Begun once and copied: that takes half the time of beginning anew.
+_LEAF: Final = hashlib.sha256(b"\x00" + VERSION)
+_NODE: Final = hashlib.sha256(b"\x01")
 
 _length = Struct(">i").pack
 _number = Struct(">iq").pack
 _day = Struct(">ii").pack
+_redeemed = Struct(">iqiiiqiiiiq").pack
+"""The figures of a redemption, from the amount to the payable, in one go: those of an issue are absent."""
 _flag: Final = {True: b"\x00\x00\x00\x01\x01", False: b"\x00\x00\x00\x01\x00"}
 
 
@@ -57,6 +63,12 @@ def _text(value: str | None) -> bytes:
     return _length(len(data)) + data
 
 
+@lru_cache(maxsize=65_536)
+def _name(value: str | None) -> bytes:
+    """Return a text that comes again and again."""
+    return _text(value)
+
+
 def _bytes(value: bytes | None) -> bytes:
     return _ABSENT if value is None else _length(len(value)) + value
 
@@ -71,28 +83,43 @@ def _date(value: date | None) -> bytes:
 
 def encode(programme: bytes, position: int, recorded_at: bytes, key: bytes, decision: Decision, event: bytes) -> bytes:
     """Return an entry's bytes, all columns but the leaf; ``programme`` and ``recorded_at`` come encoded, once a batch."""
+    voucher_id = decision.voucher_id
+    named = b"" if voucher_id is None else voucher_id.encode()
+    claim = decision.claim
     return b"".join((
         programme,
         _number(8, position),
         recorded_at,
-        _text(decision.kind),
+        _name(decision.kind),
         _flag[decision.accepted],
-        _text(decision.code),
-        _bytes(key),
-        _bytes(decision.claim),
-        _text(decision.voucher_id),
-        _text(decision.enterprise),
-        _text(decision.provider),
-        _text(decision.period),
-        _whole(decision.amount),
+        _name(decision.code),
+        _KEY_LENGTH,
+        key,
+        _ABSENT if claim is None else _KEY_LENGTH + claim,
+        _ABSENT if voucher_id is None else _length(len(named)),
+        named,
+        _name(decision.enterprise),
+        _name(decision.provider),
+        _name(decision.period),
+        _figures(decision),
+        _length(len(event)),
+        event,
+    ))  # fmt: skip
+
+
+def _figures(decision: Decision) -> bytes:
+    amount, remaining, payable = decision.amount, decision.voucher_remaining, decision.payable
+    if decision.kind == "redeemed" and amount is not None and remaining is not None and payable is not None:
+        return _redeemed(8, amount, -1, -1, 8, remaining, -1, -1, -1, 8, payable)
+    return b"".join((
+        _whole(amount),
         _whole(decision.granted),
         _date(decision.valid_until),
-        _whole(decision.voucher_remaining),
+        _whole(remaining),
         _whole(decision.quota_used),
         _whole(decision.quota_limit),
         _whole(decision.budget_remaining),
-        _whole(decision.payable),
-        _bytes(event),
+        _whole(payable),
     ))  # fmt: skip
 
 
@@ -108,7 +135,9 @@ def encoded_moment(moment: datetime) -> bytes:
 
 def leaf_of(encoded: bytes) -> bytes:
     """Return the leaf of an entry: SHA-256 over its bytes."""
-    return hashlib.sha256(_ENTRY_PREFIX + encoded).digest()
+    state = _LEAF.copy()
+    state.update(encoded)
+    return state.digest()
 
 
 def copy_row(encoded: bytes, leaf: bytes) -> bytes:
@@ -121,9 +150,15 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
     level = list(leaves)
     while len(level) > 1:
         # Pairing from the left and carrying a last odd one up gives the same tree as RFC 6962's split at a power of two.
-        paired = [hashlib.sha256(b"\x01" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
+        paired = [_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
         level = [*paired, level[-1]] if len(level) % 2 else paired
     return level[0]
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    state = _NODE.copy()
+    state.update(left + right)
+    return state.digest()
 
 
 def block_hash(

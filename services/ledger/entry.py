@@ -18,6 +18,12 @@ _UUID_LENGTH: Final = 36
 KINDS: Final = {ISSUED: "issued", REDEEMED: "redeemed", EXHAUSTED: "exhausted"}
 """An entry's kind by the type of its event."""
 
+_sha256 = hashlib.sha256
+# Begun once and copied: that takes half the time of beginning anew.
+_CONTRACT: Final = _sha256(b"contract\0")
+_REDEMPTION: Final = _sha256(b"redemption\0")
+_NOTHING: Final = _sha256()
+
 TYPES: Final = {kind: type_ for type_, kind in KINDS.items()}
 """The type of its event by an entry's kind."""
 
@@ -59,12 +65,18 @@ class Parked(NamedTuple):
     voucher_id: str
 
 
+def _digest(begun: "hashlib._Hash", text: str) -> bytes:
+    state = begun.copy()
+    state.update(text.encode())
+    return state.digest()
+
+
 def event_key(source: str, event_id: str) -> bytes:
     """Return the 16 bytes that stand for an event's (source, id) in the index that keeps it from counting twice.
 
     Of a time-ordered id (UUIDv7) the time goes first, so that new events go to the end of the index, which stays in cache.
     """
-    digest = hashlib.sha256(f"{source}\0{event_id}".encode()).digest()
+    digest = _digest(_NOTHING, f"{source}\0{event_id}")
     if len(event_id) == _UUID_LENGTH and event_id[14] == "7":
         try:
             time = bytes.fromhex(event_id[0:8] + event_id[9:13])
@@ -78,12 +90,12 @@ def event_key(source: str, event_id: str) -> bytes:
 
 def contract_claim(provider: str, number: str) -> bytes:
     """Return the key of a contract: its number is unique for a provider in a programme."""
-    return hashlib.sha256(f"contract\0{provider}\0{number}".encode()).digest()[:KEY_BYTES]
+    return _digest(_CONTRACT, f"{provider}\0{number}")[:KEY_BYTES]
 
 
 def redemption_claim(provider: str, redemption_id: str) -> bytes:
     """Return the key of a redemption: its number is unique for a provider in a programme."""
-    return hashlib.sha256(f"redemption\0{provider}\0{redemption_id}".encode()).digest()[:KEY_BYTES]
+    return _digest(_REDEMPTION, f"{provider}\0{redemption_id}")[:KEY_BYTES]
 
 
 def inbound(event: Event, raw: bytes) -> Inbound:

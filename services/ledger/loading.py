@@ -83,7 +83,7 @@ async def catch_up(connection: Connection, programme: str, book: Book, position:
             provider=row["provider"], granted=row["granted"], voucher_remaining=row["voucher_remaining"],
             quota_used=row["quota_used"], payable=row["payable"],
         )  # fmt: skip
-        book.apply(decision, policy.budget_period_of(decision.period))
+        book.apply(decision, policy)
     # As the block says it: entries that another policy decided may count in another period of the budget than in this one's.
     book.issued_by_period = json.loads(await connection.fetchval(_ISSUED, programme, position))
     book.position = position

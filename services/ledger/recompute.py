@@ -13,7 +13,7 @@ import asyncpg
 from schemas.decoding import UndecodableError, decode
 from schemas.policy import Policy
 from services.ledger import chain
-from services.ledger.book import Book, Voucher, voucher_of
+from services.ledger.book import Book, Voucher
 from services.ledger.decide import decide
 from services.ledger.entry import TYPES, Decision, Inbound, Parked, inbound
 
@@ -90,8 +90,7 @@ class Recomputation:
             raise RecomputeError("its event was taken in before: the event key occurs twice")
         self._keys.add(event.key)
         if decision.accepted:
-            budget_period = self._policy.budget_period_of(decision.period)
-            self.book.apply(decision, budget_period, voucher_of(event, decision))
+            self.book.apply(decision, self._policy, event)
         self.book.position = position
         return leaf
 
