@@ -13,7 +13,7 @@ from benchmarks.children import Child
 from services.broker import DEAD_LETTERS, FIELD, GROUP, notification_stream
 
 _AT_ONCE = 500
-_LOOK_SECONDS = 0.005
+_LOOK_SECONDS = 0.02
 
 
 class UnfitError(RuntimeError):

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import stamina
 import structlog
+from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -30,13 +31,13 @@ log = structlog.get_logger()
 Result = TypeVar("Result")
 
 PAUSE_SECONDS_FIRST: Final = 0.1
-READ_AT_ONCE: Final = 50
+READ_AT_ONCE: Final = 20
 """Entries that are read before the others on the loop get their turn."""
 UNDECIDABLE_IN_A_BATCH_MAX: Final = 10
 """More than this, and the batch is held: a broken release must not empty the queue into the dead letters."""
 
 
-class RawEntry(NamedTuple):
+class RawEntry(Struct, frozen=True, gc=False):
     """An entry as the stream has it."""
 
     id: bytes
@@ -118,7 +119,8 @@ class Intake:
     def _read(self, stream: InboundStream, entries: Sequence[RawEntry], found: _Sorted) -> None:
         """Sort the entries. Raises what is a mistake of ours, once there are too many of them in the batch."""
         serves = self.ledger.serves
-        for entry_id, fields in entries:
+        for entry in entries:
+            entry_id, fields = entry.id, entry.fields
             try:
                 event, raw = read_entry(stream, fields, serves)
                 item = inbound(event, raw)

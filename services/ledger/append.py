@@ -35,7 +35,7 @@ WITH block AS (
 UPDATE head SET position = $3, hash = $9, recorded_at = $4 WHERE programme = $1"""
 
 _NEVER_SECONDS: Final = 86_400.0
-DECIDED_AT_ONCE: Final = 200
+DECIDED_AT_ONCE: Final = 100
 """Events whose rows go to the database together: it takes them in while the next are decided."""
 
 
@@ -59,6 +59,20 @@ class _Head(NamedTuple):
     policy: bytes
 
 
+class _Asked(NamedTuple):
+    """Events, what they ask the book for, and whether that has what they would be the first to use."""
+
+    events: Sequence[Inbound]
+    wanted: loading.Wanted
+    look_back: bool
+
+    @classmethod
+    def of(cls, events: Sequence[Inbound], *, look_back: bool) -> "_Asked":
+        wanted = loading.Wanted()
+        wanted.add(events, look_back=look_back)
+        return cls(events, wanted, look_back)
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -78,7 +92,6 @@ class Ledger:
         self.limits = limits or Limits()
         self._clock = clock
         self._books: dict[str, Book] = {}
-        self._turns: dict[str, asyncio.Lock] = {programme: asyncio.Lock() for programme in policies}
         self._trust: dict[str, Trust] = {programme: Trust() for programme in policies}
 
     async def open(self) -> None:
@@ -88,7 +101,7 @@ class Ledger:
 
     def serves(self, programme: str) -> bool:
         """Whether this process has the programme."""
-        return programme in self._turns
+        return programme in self._trust
 
     async def append(self, programme: str, events: Sequence[Inbound]) -> list[Outcome]:
         """Decide the events in their order and write what they come to; return each one's outcome, in the same order.
@@ -98,8 +111,9 @@ class Ledger:
         """
         if not events:
             return []
-        async with self._turn(programme), self.pool.acquire() as connection:
-            if self._trust[programme].given:
+        trust = self._trust_of(programme)
+        async with self.pool.acquire() as connection:
+            if trust.given:
                 with contextlib.suppress(DoubtError):
                     return await self._append(connection, programme, events, look_back=False)
             return await self._append(connection, programme, events, look_back=True)
@@ -108,35 +122,36 @@ class Ledger:
         """Decide the events as ``append`` would at this moment, and write nothing."""
         if not events:
             return []
+        self._trust_of(programme)
         async with (
-            self._turn(programme),
             self.pool.acquire() as connection,
             # What is quoted holds no lock, so it is read from one snapshot.
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             head = _head(await connection.fetchrow(_HEAD, programme), programme)
             policy = await self.policies.in_force(connection, programme, head.policy)
-            book = await loading.begin(connection, programme, head.position)
-            batch = await self._batch(connection, programme, head, policy, book, events, look_back=True)
+            book = await loading.begin(connection, programme, head.position, head.hash)
+            batch = await self._batch(connection, programme, head, policy, book, _Asked.of(events, look_back=True))
             return [batch.take(inbound) for inbound in events]
 
     async def expire_parked(self, programme: str) -> int:
         """Refuse the parked redemptions whose wait is over; return how many there were."""
-        async with self._turn(programme), self.pool.acquire() as connection:
+        self._trust_of(programme)
+        async with self.pool.acquire() as connection:
             before = self._clock() - self.limits.wait
             if not await parking.any_since(connection, programme, before):
                 return 0
             async with connection.transaction():
                 head = await self._lock(connection, programme)
                 late = await parking.since(connection, programme, before, self.limits.expire_at_once_max)
-                batch = await self._begin(connection, programme, head, late, look_back=True)
+                batch = await self._begin(connection, programme, head, _Asked.of(late, look_back=True))
                 await _write(connection, batch, head, late, batch.end_wait)
-            self._keep(programme, batch.book)
+                self._keep(programme, batch.book)
             return len(late)
 
-    def _turn(self, programme: str) -> asyncio.Lock:
+    def _trust_of(self, programme: str) -> Trust:
         try:
-            return self._turns[programme]
+            return self._trust[programme]
         except KeyError:
             raise ProgrammeUnknownError(f"no programme {programme!r} here") from None
 
@@ -145,11 +160,15 @@ class Ledger:
     ) -> list[Outcome]:
         """Append in one transaction. Raises DoubtError when nothing was looked up and something would have had to be."""
         trust = self._trust[programme]
+        asked = _Asked.of(events, look_back=look_back)
         try:
             async with connection.transaction():
                 head = await self._lock(connection, programme)
-                batch = await self._begin(connection, programme, head, events, look_back=look_back)
+                batch = await self._begin(connection, programme, head, asked)
                 outcomes = await _write(connection, batch, head, events, batch.take)
+                # Before the commit: whoever waits for the head in this process goes on with this book at once. If the commit
+                # fails, the book's hash is not that of the head, and it is not used again.
+                self._keep(programme, batch.book)
         except DoubtError:
             trust.lose()
             raise
@@ -158,7 +177,6 @@ class Ledger:
                 raise
             trust.lose()
             raise DoubtError from error
-        self._keep(programme, batch.book)
         if batch.doubtful:
             trust.lose()
         else:
@@ -168,39 +186,29 @@ class Ledger:
     async def _lock(self, connection: Connection, programme: str) -> _Head:
         return _head(await connection.fetchrow(_LOCK, programme), programme)
 
-    async def _begin(
-        self, connection: Connection, programme: str, head: _Head, events: Sequence[Inbound], *, look_back: bool
-    ) -> Batch:
+    async def _begin(self, connection: Connection, programme: str, head: _Head, asked: _Asked) -> Batch:
         """Return a batch on the book that this process keeps, brought up to the head."""
         policy = await self.policies.in_force(connection, programme, head.policy)
         # Taken out, not looked up: a book that a failure left half-way is never used again.
         book = self._books.pop(programme, None)
-        if book is None or not 0 <= head.position - book.position <= loading.CATCH_UP_MAX:
-            book = await loading.begin(connection, programme, head.position)
-        await loading.catch_up(connection, programme, book, head.position, policy)
-        return await self._batch(connection, programme, head, policy, book, events, look_back=look_back)
+        if book is None or not await loading.catch_up(connection, programme, book, head.position, head.hash, policy):
+            book = await loading.begin(connection, programme, head.position, head.hash)
+        return await self._batch(connection, programme, head, policy, book, asked)
 
     async def _batch(
-        self,
-        connection: Connection,
-        programme: str,
-        head: _Head,
-        policy: Policy,
-        book: Book,
-        events: Sequence[Inbound],
-        *,
-        look_back: bool,
+        self, connection: Connection, programme: str, head: _Head, policy: Policy, book: Book, asked: _Asked
     ) -> Batch:
-        """Return a batch with what the events ask for."""
+        """Return a batch with what its events ask for."""
+        events, wanted, look_back = asked
         known: dict[bytes, bytes] = {}
         waiting: list[Inbound] = []
         if await parking.any_waits(connection, programme):
             waiting = await parking.for_vouchers_of(connection, programme, events)
             known = await parking.known_events(connection, programme, events)
+            wanted.add(waiting, look_back=look_back)
         recorded_at = max(self._clock(), head.recorded_at)
         await loading.load(
-            connection, programme, book, [*events, *waiting],
-            lambda issue: issue_period(policy, issue, recorded_at), look_back=look_back,
+            connection, programme, book, wanted, lambda issue: issue_period(policy, issue, recorded_at)
         )  # fmt: skip
         if look_back:
             known.update(await loading.known_events(connection, programme, events))

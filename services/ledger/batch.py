@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from schemas.codes import DeadLetterReason
 from schemas.decoding import decode
@@ -16,24 +17,22 @@ from services.ledger.entry import Decision, Inbound, Parked
 from services.ledger.trust import DoubtError, is_doubtful
 
 
-class Decided(NamedTuple):
+class Decided(Struct, frozen=True, gc=False):
     """The event is an entry now, accepted or refused."""
 
     position: int
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True)
-class Duplicate:
+class Duplicate(Struct, frozen=True, gc=False):
     """The same event was taken in before: nothing new."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True, gc=False):
     """A redemption whose voucher is not known yet: it was parked, and will be decided."""
 
 
-class Rejected(NamedTuple):
+class Rejected(Struct, frozen=True, gc=False):
     """The event can be no entry of this ledger: a dead letter, with its reason."""
 
     reason: DeadLetterReason
@@ -133,6 +132,7 @@ class Batch:
             programme=self.programme, first=self.first, last=last, recorded_at=self.recorded_at,
             policy=policy, issued=issued, root=root, previous=previous,
         )  # fmt: skip
+        self.book.hash = found
         return self.programme, self.first, last, self.recorded_at, policy, issued, root, previous, found
 
 

@@ -10,6 +10,8 @@ from itertools import islice
 from sys import intern
 from typing import TypeVar
 
+from msgspec import Struct
+
 from schemas.events import Kind, VoucherIssued
 from schemas.policy import Policy
 from services.ledger.entry import Decision, Inbound
@@ -17,8 +19,7 @@ from services.ledger.entry import Decision, Inbound
 Value = TypeVar("Value")
 
 
-@dataclass(slots=True)
-class Voucher:
+class Voucher(Struct, gc=False):
     """An issued voucher; ``remaining`` in fen."""
 
     kind: Kind
@@ -30,9 +31,13 @@ class Voucher:
 
 @dataclass(slots=True)
 class Book:
-    """A programme's figures after ``position``, in fen. A voucher held as None is known not to exist."""
+    """A programme's figures after ``position``, in fen, the hash of whose block is ``hash``.
+
+    A voucher held as None is known not to exist.
+    """
 
     position: int = 0
+    hash: bytes = b""
     issued_by_period: dict[str, int] = field(default_factory=dict)
     closures: set[tuple[str | None, str]] = field(default_factory=set)
     vouchers: dict[str, Voucher | None] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Final
 
-from services.ledger.entry import KEY_BYTES, Decision
+from services.ledger.entry import Decision
 
 VERSION: Final = b"voucher-ledger/entry/1\n"
 BLOCK_VERSION: Final = b"voucher-ledger/block/1\n"
@@ -37,7 +37,6 @@ _EPOCH_DAY: Final = _EPOCH.date().toordinal()
 _ABSENT: Final = b"\xff\xff\xff\xff"
 _ROW_START: Final = len(COLUMNS).to_bytes(2, "big")
 _LEAF_LENGTH: Final = (32).to_bytes(4, "big")
-_KEY_LENGTH: Final = KEY_BYTES.to_bytes(4, "big")
 # Begun once and copied: that takes half the time of beginning anew.
 _LEAF: Final = hashlib.sha256(b"\x00" + VERSION)
 _NODE: Final = hashlib.sha256(b"\x01")
@@ -46,7 +45,7 @@ _length = Struct(">i").pack
 _number = Struct(">iq").pack
 _day = Struct(">ii").pack
 _redeemed = Struct(">iqiiiqiiiiq").pack
-"""The figures of a redemption, from the amount to the payable, in one go: those of an issue are absent."""
+"""The figures of a redemption that stands, from the amount to the payable, in one go: those of an issue are absent."""
 _flag: Final = {True: b"\x00\x00\x00\x01\x01", False: b"\x00\x00\x00\x01\x00"}
 
 
@@ -85,7 +84,6 @@ def encode(programme: bytes, position: int, recorded_at: bytes, key: bytes, deci
     """Return an entry's bytes, all columns but the leaf; ``programme`` and ``recorded_at`` come encoded, once a batch."""
     voucher_id = decision.voucher_id
     named = b"" if voucher_id is None else voucher_id.encode()
-    claim = decision.claim
     return b"".join((
         programme,
         _number(8, position),
@@ -93,9 +91,8 @@ def encode(programme: bytes, position: int, recorded_at: bytes, key: bytes, deci
         _name(decision.kind),
         _flag[decision.accepted],
         _name(decision.code),
-        _KEY_LENGTH,
-        key,
-        _ABSENT if claim is None else _KEY_LENGTH + claim,
+        _bytes(key),
+        _bytes(decision.claim),
         _ABSENT if voucher_id is None else _length(len(named)),
         named,
         _name(decision.enterprise),
@@ -108,17 +105,17 @@ def encode(programme: bytes, position: int, recorded_at: bytes, key: bytes, deci
 
 
 def _figures(decision: Decision) -> bytes:
-    amount, remaining, payable = decision.amount, decision.voucher_remaining, decision.payable
-    if decision.kind == "redeemed" and amount is not None and remaining is not None and payable is not None:
+    amount, granted, valid_until, remaining = (
+        decision.amount, decision.granted, decision.valid_until, decision.voucher_remaining,
+    )  # fmt: skip
+    used, limit, budget, payable = (
+        decision.quota_used, decision.quota_limit, decision.budget_remaining, decision.payable,
+    )  # fmt: skip
+    of_an_issue = granted is not None or valid_until is not None or used is not None or limit is not None
+    if amount is not None and remaining is not None and payable is not None and not of_an_issue and budget is None:
         return _redeemed(8, amount, -1, -1, 8, remaining, -1, -1, -1, 8, payable)
     return b"".join((
-        _whole(amount),
-        _whole(decision.granted),
-        _date(decision.valid_until),
-        _whole(remaining),
-        _whole(decision.quota_used),
-        _whole(decision.quota_limit),
-        _whole(decision.budget_remaining),
+        _whole(amount), _whole(granted), _date(valid_until), _whole(remaining), _whole(used), _whole(limit), _whole(budget),
         _whole(payable),
     ))  # fmt: skip
 

@@ -1,7 +1,9 @@
 """Connections to PostgreSQL: how the services connect, and which failures pass by themselves."""
 
 import asyncio
-from typing import Final, TypeAlias
+import contextlib
+import socket
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -14,6 +16,7 @@ SERVICE_ROLE: Final = "voucher_ledger_service"
 
 CONNECT_TIMEOUT_SECONDS: Final = 10
 COMMAND_TIMEOUT_SECONDS: Final = 90
+_WRITE_BUFFER_BYTES: Final = 2**20
 _TRANSACTION_TIMEOUT_SINCE: Final = 17
 
 _SETTINGS: Final = {
@@ -65,6 +68,19 @@ def is_of_the_database(error: BaseException) -> bool:
     return isinstance(error, (*TRANSIENT, asyncpg.PostgresError))
 
 
+class _Connection(asyncpg.Connection):
+    """A connection whose buffers take a batch: nobody waits for the server to take one part before the next is decided."""
+
+    __slots__ = ()
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any, **named: Any) -> None:
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        # What the kernel grants of it keeps the server busy while this process is.
+        with contextlib.suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WRITE_BUFFER_BYTES)
+        super().__init__(protocol, transport, *rest, **named)
+
+
 async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     if connection.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
         await connection.execute("SET transaction_timeout = '60s'")
@@ -78,6 +94,7 @@ async def connect_once(database_url: str) -> "asyncpg.Connection[asyncpg.Record]
     """Open one connection of the service's, for what belongs to a session. Raises as ``connect`` does."""
     connection = await asyncpg.connect(
         database_url,
+        connection_class=_Connection,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings=_SETTINGS,
@@ -94,6 +111,7 @@ async def connect(database_url: str, *, connections_max: int = 8) -> "asyncpg.Po
     """Open a pool of the service's connections. Raises one of TRANSIENT, or asyncpg.PostgresError when it may not connect."""
     return await asyncpg.create_pool(
         database_url,
+        connection_class=_Connection,
         min_size=1,
         max_size=connections_max,
         timeout=CONNECT_TIMEOUT_SECONDS,

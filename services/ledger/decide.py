@@ -29,10 +29,10 @@ def decide(
     """
     event: Event = inbound.event
     match event:
-        case VoucherIssued():
-            return decide_issue(book, policy, event, inbound.claim, recorded_at)
         case VoucherRedeemed():
             return decide_redemption(book, policy, event, inbound.claim, waited=waited)
+        case VoucherIssued():
+            return decide_issue(book, policy, event, inbound.claim, recorded_at)
         case QuotaExhausted():
             return decide_closure(book, policy, event)
 

@@ -6,13 +6,15 @@ whatever the size of the batch.
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from sys import intern
 from typing import Final
 
 from pydantic_core import from_json
 
-from schemas.events import QuotaExhausted, VoucherIssued, VoucherRedeemed
+from schemas.events import VoucherIssued, VoucherRedeemed
 from schemas.policy import Policy
+from services.ledger import chain
 from services.ledger.book import Book, Voucher
 from services.ledger.database import Connection
 from services.ledger.entry import Decision, Inbound
@@ -21,6 +23,8 @@ CATCH_UP_MAX: Final = 20_000
 """A book further behind than this is begun anew, which is cheaper than reading what it missed."""
 
 _ISSUED = "SELECT issued FROM block WHERE programme = $1 AND last = $2"
+_BLOCKS = """
+SELECT (SELECT hash FROM block WHERE programme = $1 AND last = $2) AS hash, issued FROM block WHERE programme = $1 AND last = $3"""
 _CLOSURES = "SELECT enterprise, period FROM entry WHERE programme = $1 AND kind = 'exhausted' AND accepted"
 _SINCE = """
 SELECT kind, voucher_id, enterprise, provider, period, granted, voucher_remaining, quota_used, payable
@@ -63,9 +67,9 @@ CROSS JOIN LATERAL (
   ORDER BY provider DESC, position DESC LIMIT 1) AS newest"""
 
 
-async def begin(connection: Connection, programme: str, position: int) -> Book:
+async def begin(connection: Connection, programme: str, position: int, head_hash: bytes) -> Book:
     """Return a new book of the programme as of a position that ends a block (0 before the first)."""
-    book = Book(position=position)
+    book = Book(position=position, hash=head_hash)
     if position:
         issued = await connection.fetchval(_ISSUED, programme, position)
         book.issued_by_period.update(json.loads(issued))
@@ -73,20 +77,31 @@ async def begin(connection: Connection, programme: str, position: int) -> Book:
     return book
 
 
-async def catch_up(connection: Connection, programme: str, book: Book, position: int, policy: Policy) -> None:
-    """Take in what others appended after the book's position."""
+async def catch_up(
+    connection: Connection, programme: str, book: Book, position: int, head_hash: bytes, policy: Policy
+) -> bool:
+    """Take in what others appended after the book's position; return False when the book is not one of this ledger.
+
+    It is not when the commit of what it was last written for failed: it is ahead then, or beside what others wrote instead.
+    """
     if book.position == position:
-        return
-    for row in await connection.fetch(_SINCE, programme, book.position, position):
+        return book.hash == head_hash
+    if not 0 < position - book.position <= CATCH_UP_MAX:
+        return False
+    row = await connection.fetchrow(_BLOCKS, programme, book.position, position)
+    if row is None or (row["hash"] or chain.GENESIS) != book.hash:
+        return False
+    for entry in await connection.fetch(_SINCE, programme, book.position, position):
         decision = Decision(
-            kind=row["kind"], period=row["period"], voucher_id=row["voucher_id"], enterprise=row["enterprise"],
-            provider=row["provider"], granted=row["granted"], voucher_remaining=row["voucher_remaining"],
-            quota_used=row["quota_used"], payable=row["payable"],
+            kind=entry["kind"], period=entry["period"], voucher_id=entry["voucher_id"], enterprise=entry["enterprise"],
+            provider=entry["provider"], granted=entry["granted"], voucher_remaining=entry["voucher_remaining"],
+            quota_used=entry["quota_used"], payable=entry["payable"],
         )  # fmt: skip
         book.apply(decision, policy)
     # As the block says it: entries that another policy decided may count in another period of the budget than in this one's.
-    book.issued_by_period = json.loads(await connection.fetchval(_ISSUED, programme, position))
-    book.position = position
+    book.issued_by_period = json.loads(row["issued"])
+    book.position, book.hash = position, head_hash
+    return True
 
 
 async def known_events(connection: Connection, programme: str, events: Sequence[Inbound]) -> dict[bytes, bytes]:
@@ -95,41 +110,46 @@ async def known_events(connection: Connection, programme: str, events: Sequence[
     return {row["key"]: row["event"] for row in rows}
 
 
-async def load(
-    connection: Connection,
-    programme: str,
-    book: Book,
-    events: Sequence[Inbound],
-    period_of: Callable[[VoucherIssued], str],
-    *,
-    look_back: bool,
-) -> None:
-    """Bring in what the events ask the book for; ``period_of`` names the cap's period of an issue.
+@dataclass(slots=True)
+class Wanted:
+    """What some events ask the book for: gathered before the lock is held, for it takes a while."""
 
-    With ``look_back`` also what they would be the first to use: contracts, redemption numbers, the numbers of new vouchers.
-    """
-    claims: list[bytes] = []
-    vouchers: set[str] = set()
-    quotas: set[tuple[str, str]] = set()
-    providers: set[str] = set()
-    for inbound in events:
-        event = inbound.event
-        if look_back and inbound.claim is not None:
-            claims.append(inbound.claim)
-        if isinstance(event, VoucherRedeemed):
-            vouchers.add(event.data.voucher_id)
-            providers.add(event.data.provider)
-        elif isinstance(event, VoucherIssued):
-            if look_back:
-                vouchers.add(event.data.voucher_id)
-            quotas.add((event.data.enterprise.uscc, period_of(event)))
-        elif isinstance(event, QuotaExhausted) and event.data.enterprise is not None:
-            quotas.add((event.data.enterprise, event.data.period))
-    if claims:
-        book.claims.update(row["claim"] for row in await connection.fetch(_CLAIMS, programme, claims))
-    await _load_vouchers(connection, programme, book, vouchers - book.vouchers.keys())
+    claims: list[bytes] = field(default_factory=list)
+    vouchers: set[str] = field(default_factory=set)
+    providers: set[str] = field(default_factory=set)
+    issues: list[VoucherIssued] = field(default_factory=list)
+    quotas: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, events: Sequence[Inbound], *, look_back: bool) -> None:
+        """Add what some more events ask for.
+
+        With ``look_back`` also what they would be the first to use: contracts, redemption numbers, the numbers of new vouchers.
+        """
+        if look_back:
+            self.claims.extend(inbound.claim for inbound in events if inbound.claim is not None)
+        for inbound in events:
+            event = inbound.event
+            if isinstance(event, VoucherRedeemed):
+                self.vouchers.add(event.data.voucher_id)
+                self.providers.add(event.data.provider)
+            elif isinstance(event, VoucherIssued):
+                self.issues.append(event)
+                if look_back:
+                    self.vouchers.add(event.data.voucher_id)
+            elif event.data.enterprise is not None:
+                self.quotas.add((event.data.enterprise, event.data.period))
+
+
+async def load(
+    connection: Connection, programme: str, book: Book, wanted: Wanted, period_of: Callable[[VoucherIssued], str]
+) -> None:
+    """Bring in what is wanted and not there; ``period_of`` names the cap's period of an issue."""
+    quotas = wanted.quotas | {(issue.data.enterprise.uscc, period_of(issue)) for issue in wanted.issues}
+    if wanted.claims:
+        book.claims.update(row["claim"] for row in await connection.fetch(_CLAIMS, programme, wanted.claims))
+    await _load_vouchers(connection, programme, book, wanted.vouchers - book.vouchers.keys())
     await _load_quotas(connection, programme, book, quotas - book.quotas.keys())
-    await _load_payables(connection, programme, book, providers - book.payables.keys())
+    await _load_payables(connection, programme, book, wanted.providers - book.payables.keys())
 
 
 async def _load_vouchers(connection: Connection, programme: str, book: Book, wanted: set[str]) -> None:

@@ -1,5 +1,4 @@
 import hashlib
-from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import combinations
 
@@ -8,6 +7,7 @@ from events_made import issue_event, redemption_event, shipped
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from ledger_in_memory import RECORDED_AT, LedgerInMemory, columns_of
+from msgspec.structs import fields, replace
 
 from schemas.codes import Code
 from services.ledger import chain

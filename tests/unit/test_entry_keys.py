@@ -61,6 +61,7 @@ def test_the_time_of_a_time_ordered_id_goes_first(source):
 @pytest.mark.parametrize(
     "event_id",
     [
+        "",
         "0190163d-8694-439b-aea5-966c26f8ad91",  # a random UUID: version 4
         "0190163g-8694-739b-aea5-966c26f8ad91",  # no hexadecimal
         "０190163d-8694-739b-aea5-966c26f8ad91",  # a digit, but a full-width one
@@ -72,6 +73,21 @@ def test_the_time_of_a_time_ordered_id_goes_first(source):
 def test_any_other_id_has_a_key_that_its_text_does_not_show(event_id):
     assert event_key(SOURCE, event_id)[:6] != bytes.fromhex("0190163d8694")
     assert len({event_key(source, event_id)[:6] for source in (SOURCE, OTHER_SOURCE)}) == 2
+
+
+@given(st.sampled_from(["", "R-", "R-2024-", "订单"]), st.lists(st.integers(0, 10**9 - 1), unique=True))
+def test_the_keys_of_numbers_that_are_counted_up_keep_their_order(before, counts):
+    for make in (event_key, contract_claim, redemption_claim):
+        keys = [make(SOURCE, f"{before}{count:09d}") for count in sorted(counts)]
+        assert keys == sorted(keys)
+        assert len(set(keys)) == len(keys)
+
+
+def test_the_count_of_a_number_stands_behind_two_bytes_of_its_owner_and_series():
+    keys = [redemption_claim(owner, f"{series}0017") for owner in (SOURCE, OTHER_SOURCE) for series in ("R-", "S-")]
+    assert {key[2:6] for key in keys} == {(17).to_bytes(4, "big")}
+    assert len({key[:2] for key in keys}) == 4
+    assert redemption_claim(SOURCE, "R-9" * 40) != redemption_claim(SOURCE, "R-9" * 39 + "R-8")
 
 
 def test_source_and_id_are_not_run_together():

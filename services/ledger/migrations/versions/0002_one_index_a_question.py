@@ -1,6 +1,7 @@
 """Indexes that begin with what is asked for and have the programme behind it: for each question there is only one that serves.
 
-With the programme first, a planner without statistics took any of them, and read a programme's rows to find one voucher.
+With the programme first, a planner without statistics took any of them, and read a programme's rows to find one voucher. The keys of
+events, contracts and redemptions were others before: a ledger that has any is not carried over.
 """
 
 from alembic import op
@@ -9,6 +10,15 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+
+EMPTY = """
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM entry) OR EXISTS (SELECT FROM parked) THEN
+    RAISE EXCEPTION 'this ledger was written by version 0.1, before the first release, and its keys are others: '
+      'keep it with that version, and begin a new one in another database (or another --home)';
+  END IF;
+END $$"""
 
 INDEXES = """
 DROP INDEX entry_key;
@@ -29,7 +39,8 @@ CREATE INDEX parked_voucher ON parked (voucher_id, programme)"""
 
 
 def upgrade() -> None:
-    """Make the indexes anew."""
+    """Make the indexes anew. Raises what the database raises when there are entries."""
+    op.execute(EMPTY)
     # The driver takes one statement at a time.
     for statement in INDEXES.split(";\n"):
         op.execute(statement)
