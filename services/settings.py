@@ -63,7 +63,7 @@ class Settings(BaseSettings):
 
     consumer_name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
     """The name that a consumer has in its group; each process needs one of its own."""
-    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 2_000
     """Events in one read, and so at most in one transaction."""
     readers: Annotated[int, Field(ge=1, le=16)] = 3
     """Readers of each stream in a process: with two, one batch is read and decoded while the one before is committed."""

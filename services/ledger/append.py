@@ -244,6 +244,8 @@ async def _write(
                 doubts.append(doubt)
                 return
             yield b"".join(batch.rows[written:])
+            # The loop sends what it was handed, and others have their turn.
+            await asyncio.sleep(0)
         if batch.rows:
             block.extend(batch.block(head.hash))
         yield chain.COPY_TRAILER

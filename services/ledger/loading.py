@@ -5,10 +5,10 @@ whatever the size of the batch.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from sys import intern
-from typing import Final
+from typing import Final, TypeVar
 
 from pydantic_core import from_json
 
@@ -18,6 +18,8 @@ from services.ledger import chain
 from services.ledger.book import Book, Voucher
 from services.ledger.database import Connection
 from services.ledger.entry import Decision, Inbound
+
+Name = TypeVar("Name")
 
 CATCH_UP_MAX: Final = 20_000
 """A book further behind than this is begun anew, which is cheaper than reading what it missed."""
@@ -147,9 +149,14 @@ async def load(
     quotas = wanted.quotas | {(issue.data.enterprise.uscc, period_of(issue)) for issue in wanted.issues}
     if wanted.claims:
         book.claims.update(row["claim"] for row in await connection.fetch(_CLAIMS, programme, wanted.claims))
-    await _load_vouchers(connection, programme, book, wanted.vouchers - book.vouchers.keys())
-    await _load_quotas(connection, programme, book, quotas - book.quotas.keys())
-    await _load_payables(connection, programme, book, wanted.providers - book.payables.keys())
+    await _load_vouchers(connection, programme, book, _missing(wanted.vouchers, book.vouchers))
+    await _load_quotas(connection, programme, book, _missing(quotas, book.quotas))
+    await _load_payables(connection, programme, book, _missing(wanted.providers, book.payables))
+
+
+def _missing(wanted: Iterable[Name], held: Container[Name]) -> set[Name]:
+    # Not `wanted - held.keys()`, which goes through all that is held.
+    return {name for name in wanted if name not in held}
 
 
 async def _load_vouchers(connection: Connection, programme: str, book: Book, wanted: set[str]) -> None:
