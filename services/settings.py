@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     """The name that a consumer has in its group; each process needs one of its own."""
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 2_000
     """Events in one read, and so at most in one transaction."""
-    readers: Annotated[int, Field(ge=1, le=16)] = 3
+    readers: Annotated[int, Field(ge=1, le=16)] = 2
     """Readers of each stream in a process: with two, one batch is read and decoded while the one before is committed."""
     block_ms: Annotated[int, Field(ge=10, le=4_000)] = 1_000
     """How long one read waits for an event; under the client's socket timeout."""

@@ -26,13 +26,14 @@ from services.ledger.trust import UNIQUE_INDEXES, DoubtError, Trust
 
 Result = TypeVar("Result")
 
-_HEAD = "SELECT position, hash, recorded_at, policy FROM head WHERE programme = $1"
+_HEAD = "SELECT position, hash, recorded_at, policy, parked FROM head WHERE programme = $1"
 _LOCK = _HEAD + " FOR UPDATE"
 _MOVE = """
 WITH block AS (
   INSERT INTO block (programme, first, last, recorded_at, policy, issued, root, previous, hash)
   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9))
-UPDATE head SET position = $3, hash = $9, recorded_at = $4 WHERE programme = $1"""
+UPDATE head SET position = $3, hash = $9, recorded_at = $4, parked = $10 WHERE programme = $1"""
+_PARK = "UPDATE head SET parked = $2 WHERE programme = $1"
 
 _NEVER_SECONDS: Final = 86_400.0
 DECIDED_AT_ONCE: Final = 100
@@ -57,6 +58,7 @@ class _Head(NamedTuple):
     hash: bytes
     recorded_at: datetime
     policy: bytes
+    parked: int
 
 
 class _Asked(NamedTuple):
@@ -202,7 +204,7 @@ class Ledger:
         events, wanted, look_back = asked
         known: dict[bytes, bytes] = {}
         waiting: list[Inbound] = []
-        if await parking.any_waits(connection, programme):
+        if head.parked:
             waiting = await parking.for_vouchers_of(connection, programme, events)
             known = await parking.known_events(connection, programme, events)
             wanted.add(waiting, look_back=look_back)
@@ -222,7 +224,7 @@ class Ledger:
 def _head(row: asyncpg.Record | None, programme: str) -> _Head:
     if row is None:
         raise ProgrammeUnknownError(f"the database has no ledger of {programme!r}: was it opened?")
-    return _Head(row["position"], row["hash"], row["recorded_at"], row["policy"])
+    return _Head(row["position"], row["hash"], row["recorded_at"], row["policy"], row["parked"])
 
 
 async def _write(
@@ -236,17 +238,17 @@ async def _write(
     async def rows() -> AsyncIterator[bytes]:
         yield chain.COPY_HEADER
         for first in range(0, len(events), DECIDED_AT_ONCE):
-            written = len(batch.rows)
             try:
                 results.extend(map(act, events[first : first + DECIDED_AT_ONCE]))
             except DoubtError as doubt:
                 # Raised only when the COPY is over: an end is cheaper for the connection than a failure.
                 doubts.append(doubt)
                 return
-            yield b"".join(batch.rows[written:])
+            rows_decided, batch.rows = batch.rows, []
+            yield b"".join(rows_decided)
             # The loop sends what it was handed, and others have their turn.
             await asyncio.sleep(0)
-        if batch.rows:
+        if batch.leaves:
             block.extend(batch.block(head.hash))
         yield chain.COPY_TRAILER
 
@@ -257,8 +259,11 @@ async def _write(
         )
     if doubts:
         raise doubts[0]
+    parked = head.parked + len(batch.parked) - len(batch.unparked)
     if block:
-        await connection.execute(_MOVE, *block)
+        await connection.execute(_MOVE, *block, parked)
+    elif parked != head.parked:
+        await connection.execute(_PARK, batch.programme, parked)
     await parking.park(connection, batch.programme, batch.parked.values(), batch.recorded_at)
     await parking.unpark(connection, batch.programme, batch.unparked)
     return results

@@ -73,14 +73,15 @@ class Batch:
 
     def take(self, inbound: Inbound) -> Outcome:
         """Decide one event, and then the redemptions that waited for the voucher it issued."""
-        before = self.known.get(inbound.key)
+        before = self.known.get(inbound.key) if self.known else None
         if before is not None:
             self.doubtful = True
             if before == inbound.raw or same_event(before, inbound):
                 return Duplicate()
             detail = f"source {inbound.event.source} used id {inbound.event.id!r} before, for another event"
             return Rejected(DeadLetterReason.ID_REUSED_WITH_OTHER_CONTENT, detail)
-        self.known[inbound.key] = inbound.raw
+        if self.looked_back:  # else the index says so when it comes twice
+            self.known[inbound.key] = inbound.raw
         decision = decide(self.book, self.policy, inbound, self.recorded_at)
         if isinstance(decision, Parked):
             self._doubt()

@@ -17,7 +17,7 @@ from services.ledger import chain
 from services.ledger.recompute import moment_of
 
 BLOCK_COLUMNS: Final = "first, last, timestamptz_send(recorded_at) AS recorded_at, policy, issued, root, previous, hash"
-HEAD_COLUMNS: Final = "position, hash, timestamptz_send(recorded_at) AS recorded_at, policy, revision"
+HEAD_COLUMNS: Final = "position, hash, timestamptz_send(recorded_at) AS recorded_at, policy, revision, parked"
 """The columns that are checked here; moments in bytes, so that no value a row can hold fails to be read."""
 
 PolicyRead: TypeAlias = "Policy | EvidenceError"
@@ -84,8 +84,12 @@ def check_block(
 def check_head(head: Row, before: Kept, policies: Mapping[bytes, PolicyRead]) -> None:
     """Check the head, whose position is right, against the last block, and the policies that no block used.
 
+    Beside its columns it has ``waiting``: how many redemptions there are that wait.
+
     Raises EvidenceError.
     """
+    if head["parked"] != head["waiting"]:
+        raise EvidenceError(f"the head says that {head['parked']} redemptions wait, there are {head['waiting']}")
     if head["hash"] != before.hash:
         raise EvidenceError("the head's hash is not that of the last block")
     if before.recorded_at is not None and head["recorded_at"] != before.recorded_at:

@@ -10,7 +10,6 @@ from schemas.events import VoucherIssued, VoucherRedeemed
 from services.ledger.database import Connection
 from services.ledger.entry import Inbound, inbound
 
-_ANY = "SELECT 1 FROM parked WHERE programme = $1 LIMIT 1"
 _KNOWN = """
 SELECT wanted.key, known.event FROM unnest($2::bytea[]) AS wanted (key)
 CROSS JOIN LATERAL (SELECT event FROM parked WHERE key = wanted.key AND programme = $1 LIMIT 1) AS known"""
@@ -28,11 +27,6 @@ FROM unnest($2::bytea[], $3::text[], $4::text[], $5::bytea[]) WITH ORDINALITY AS
 _UNPARK = (
     "DELETE FROM parked USING unnest($2::bytea[]) AS wanted (key) WHERE parked.key = wanted.key AND programme = $1"
 )
-
-
-async def any_waits(connection: Connection, programme: str) -> bool:
-    """Whether any redemption of the programme waits."""
-    return await connection.fetchval(_ANY, programme) is not None
 
 
 async def known_events(connection: Connection, programme: str, events: Sequence[Inbound]) -> dict[bytes, bytes]:

@@ -15,7 +15,7 @@ _KEEP = """
 INSERT INTO policy (programme, digest, revision, content) VALUES ($1, $2, $3, $4)
 ON CONFLICT (programme, digest) DO NOTHING"""
 _OPEN = """
-INSERT INTO head (programme, position, hash, recorded_at, policy, revision) VALUES ($1, 0, $2, $3, $4, $5)
+INSERT INTO head (programme, position, hash, recorded_at, policy, revision, parked) VALUES ($1, 0, $2, $3, $4, $5, 0)
 ON CONFLICT (programme) DO NOTHING"""
 _LOCK = "SELECT policy, revision FROM head WHERE programme = $1 FOR UPDATE"
 _PUT_IN_FORCE = "UPDATE head SET policy = $2, revision = $3 WHERE programme = $1"

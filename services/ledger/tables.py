@@ -135,6 +135,8 @@ class Head(SQLModel, table=True):
     recorded_at: datetime = _moment()
     policy: bytes = _column(LargeBinary)
     revision: int = _column(Integer)
+    parked: int = _column(BigInteger)
+    """How many redemptions wait: who holds the head knows without a look whether any do."""
 
 
 class ParkedRow(SQLModel, table=True):

@@ -29,7 +29,8 @@ from services.ledger.recompute import SELECTED, Recomputation, RecomputeError
 _ENTRIES = f"SELECT {SELECTED} FROM entry WHERE programme = $1 AND position >= $2 ORDER BY position LIMIT $3"
 _BLOCKS = f"SELECT {BLOCK_COLUMNS} FROM block WHERE programme = $1 AND last >= $2 ORDER BY last LIMIT $3"
 _POLICIES = "SELECT digest, revision, content FROM policy WHERE programme = $1"
-_HEAD = f"SELECT {HEAD_COLUMNS} FROM head WHERE programme = $1"
+_HEAD = f"""
+SELECT {HEAD_COLUMNS}, (SELECT count(*) FROM parked WHERE programme = $1) AS waiting FROM head WHERE programme = $1"""
 
 _CHUNK: Final = 2_000
 _LEAST: Final = -(2**63)

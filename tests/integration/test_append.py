@@ -331,7 +331,7 @@ async def test_a_book_that_forgets_nearly_all_decides_the_same(ledger, admin, da
         await admin.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
         await admin.execute(f"DELETE FROM {table}")
     await admin.execute("DELETE FROM parked")
-    await admin.execute("UPDATE head SET position = 0, hash = decode(repeat('00', 32), 'hex')")
+    await admin.execute("UPDATE head SET position = 0, parked = 0, hash = decode(repeat('00', 32), 'hex')")
     pool = await connect(database_url)
     forgetful = Ledger(pool, policies, limits)
     assert [await append(forgetful, *batch) for batch in batches] == remembered

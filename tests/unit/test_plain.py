@@ -1,3 +1,4 @@
+# ruff: noqa: E501  the spellings stand in rows
 """The fast reading of the usual spelling, against the forms: what it reads they read too, and to the same event."""
 
 import json

@@ -35,11 +35,13 @@ CREATE INDEX entry_quota ON entry (enterprise, programme, period, position) WHER
 CREATE INDEX entry_payable ON entry (provider, programme, position) WHERE kind = 'redeemed' AND accepted;
 ALTER TABLE parked DROP CONSTRAINT parked_pkey, ADD CONSTRAINT parked_pkey PRIMARY KEY (key, programme);
 DROP INDEX parked_voucher;
-CREATE INDEX parked_voucher ON parked (voucher_id, programme)"""
+CREATE INDEX parked_voucher ON parked (voucher_id, programme);
+ALTER TABLE head ADD COLUMN parked bigint NOT NULL DEFAULT 0;
+ALTER TABLE head ALTER COLUMN parked DROP DEFAULT"""
 
 
 def upgrade() -> None:
-    """Make the indexes anew. Raises what the database raises when there are entries."""
+    """Make the indexes anew, and let the head say how many redemptions wait. Raises what the database raises when there are entries."""
     op.execute(EMPTY)
     # The driver takes one statement at a time.
     for statement in INDEXES.split(";\n"):
