@@ -20,7 +20,7 @@ from schemas.events import ISSUED, REDEEMED
 from services.ledger.append import Ledger
 
 ENFORCES: Final = (
-    "Every rule, running figures and hash chain: `Ledger.append` of 1,000 redemptions a batch on uniform vouchers, one writer, "
+    "Every rule, running figures and hash chain: `Ledger.append` of 2,000 redemptions a batch on uniform vouchers, one writer, "
     "its book warm; decoding is between the batches and not timed."
 )
 _FILL: Final = 5_000

@@ -1,12 +1,11 @@
 """What platforms are told of an entry, and what an entry that used a quota up makes known. Pure: from rows to bytes."""
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import asyncpg
-from pydantic_core import from_json
+import msgspec
 
 from schemas.codes import ACCEPTED, MESSAGES, Code
 from schemas.events import EXHAUSTED
@@ -22,9 +21,22 @@ _NAMES: Final = ("voucher_id", "enterprise", "provider")
 Row = Mapping[str, Any] | asyncpg.Record
 
 
+class _Origin(msgspec.Struct, gc=False):
+    """Of an inbound event, what its notification tells."""
+
+    id: str
+    source: str
+    type: str
+    time: str
+
+
+_origin = msgspec.json.Decoder(_Origin).decode
+_encode = msgspec.json.Encoder().encode
+
+
 def moment_text(moment: datetime) -> str:
     """Return a moment in UTC as RFC 3339 writes it, with microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def notification(row: Row, policy_digest: bytes) -> bytes:
@@ -32,13 +44,13 @@ def notification(row: Row, policy_digest: bytes) -> bytes:
     programme, position, code = row["programme"], row["position"], row["code"]
     outcome = "accepted" if row["accepted"] else "refused"
     type_ = TYPES[row["kind"]]
-    event = from_json(row["event"])
+    event = _origin(row["event"])
     message = ACCEPTED if code is None else MESSAGES[Code(code)]
     data: dict[str, Any] = {"position": position, "outcome": outcome}
     if code is not None:
         data["code"] = code
-    data["message"] = message._asdict()
-    data["event"] = {"id": event["id"], "source": event["source"], "type": event["type"], "time": event["time"]}
+    data["message"] = {"zh": message.zh, "en": message.en}
+    data["event"] = event
     data.update((name, row[name]) for name in _NAMES if row[name] is not None)
     data["period"] = row["period"]
     data["policy"] = {"code": programme, "digest": policy_digest.hex()}
@@ -46,7 +58,7 @@ def notification(row: Row, policy_digest: bytes) -> bytes:
     if (warning := quota_warning(row)) is not None:
         data["quota_warning"] = warning
     data["hash"] = row["leaf"].hex()
-    return _json({
+    return _encode({
         "specversion": "1.0",
         "id": f"{programme}:{position}",
         "source": ledger_source(programme),
@@ -84,7 +96,7 @@ def exhausted_event_id(row: Row) -> str:
 def exhausted_event(row: Row) -> bytes:
     """Return the ``quota.exhausted.v1`` that an exhausting entry makes, as JSON."""
     programme, enterprise = row["programme"], row["enterprise"]
-    return _json({
+    return _encode({
         "specversion": "1.0",
         "id": exhausted_event_id(row),
         "source": ledger_source(programme),
@@ -97,7 +109,3 @@ def exhausted_event(row: Row) -> bytes:
             "reason": f"used up at position {row['position']}",
         },
     })  # fmt: skip
-
-
-def _json(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -30,6 +30,9 @@ log = structlog.get_logger()
 _CHECK_EVERY_SECONDS: Final = 1.0
 """How often a stream is looked at for having been deleted, and a programme for having lost its notifier."""
 
+_LATELY_SECONDS: Final = 1.0
+_SOONER_BY: Final = 8
+
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('voucher-ledger/notifier/' || $1, 0))"
 _HEADS = "SELECT programme, position FROM head WHERE programme = ANY($1::text[])"
 _ENTRIES = """
@@ -94,15 +97,19 @@ class Notifier:
         loop = asyncio.get_running_loop()
         self._cursors.clear()
         self._distance.clear()
-        looked_at = float("-inf")
+        looked_at = found_at = float("-inf")
         try:
             self._trouble = None
             while True:
                 if loop.time() - looked_at > _CHECK_EVERY_SECONDS:
                     await self._take_on(connection, redis)
                     looked_at = loop.time()
-                if not await self._round(connection, redis):
-                    await asyncio.sleep(self._settings.notify_poll_seconds)
+                if await self._round(connection, redis):
+                    found_at = loop.time()
+                    continue
+                # Where something just came more is to be expected: it is looked for sooner, for a while.
+                lately = loop.time() - found_at < _LATELY_SECONDS
+                await asyncio.sleep(self._settings.notify_poll_seconds / (_SOONER_BY if lately else 1))
         finally:
             connection.terminate()
 

@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     database_connections_max: Annotated[int, Field(ge=2, le=100)] = 8
     """Connections that a process opens to the database at the most."""
     notify_poll_seconds: Annotated[float, Field(gt=0, le=10)] = 0.02
-    """How often the notifier looks for new entries when there are none."""
+    """How often the notifier looks for new entries when there are none; eight times as often while they come."""
     notify_batch_size: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Notifications written in one go."""
     health_host: str = "127.0.0.1"

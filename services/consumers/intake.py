@@ -189,19 +189,29 @@ class Intake:
 
     async def _hold(self, act: Callable[[], Awaitable[Result]]) -> Result:
         """Do it, however long the database or the broker is away or refuses us."""
+        try:
+            return await self._try(act)
+        except Exception as error:
+            if not _is_not_the_events(error):
+                raise
+        await asyncio.sleep(PAUSE_SECONDS_FIRST)
+        # Only now: the retries' own objects are in cycles with what they return, and a collection of many of them takes long.
         retries = stamina.retry_context(
             on=_is_not_the_events, attempts=None, timeout=None,
             wait_initial=PAUSE_SECONDS_FIRST, wait_max=self.retry_seconds_max, wait_jitter=PAUSE_SECONDS_FIRST,
         )  # fmt: skip
         async for attempt in retries:
             with attempt:
-                try:
-                    return await act()
-                except Exception as error:
-                    if _is_not_the_events(error):
-                        self._held(f"{type(error).__name__}: {error}")
-                    raise
+                return await self._try(act)
         raise AssertionError("the retries do not end by themselves")
+
+    async def _try(self, act: Callable[[], Awaitable[Result]]) -> Result:
+        try:
+            return await act()
+        except Exception as error:
+            if _is_not_the_events(error):
+                self._held(f"{type(error).__name__}: {error}")
+            raise
 
     def _held(self, because: str) -> None:
         task = asyncio.current_task()

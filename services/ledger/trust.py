@@ -39,9 +39,9 @@ def is_doubtful(decision: Decision) -> bool:
 
 @dataclass(slots=True)
 class Trust:
-    """Whether a programme's next batch may be decided without looking back. At first not: after a crash much comes twice."""
+    """Whether a programme's next batch may be decided without looking back."""
 
-    batches_to_go: int = LOOK_BACK_BATCHES
+    batches_to_go: int = 0
 
     @property
     def given(self) -> bool:
