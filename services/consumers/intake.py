@@ -154,6 +154,8 @@ class Intake:
                 # What is left is a mistake of ours. It must not take its neighbours along.
                 log.exception("batch failed, trying one by one", programme=programme, events=len(batch.events))
             else:
+                if Rejected not in set(map(type, outcomes)):
+                    return []
                 return [
                     _rejected(entry_id, event, found)
                     for entry_id, event, found in zip(*batch, outcomes, strict=True)

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from pydantic_core import from_json
 
-from schemas.events import VoucherIssued, VoucherRedeemed
+from schemas.events import QuotaExhausted, VoucherIssued, VoucherRedeemed
 from schemas.policy import Policy
 from services.ledger import chain
 from services.ledger.book import Book, Voucher
@@ -129,16 +129,18 @@ class Wanted:
         """
         if look_back:
             self.claims.extend(inbound.claim for inbound in events if inbound.claim is not None)
+        redemptions = [inbound.event.data for inbound in events if isinstance(inbound.event, VoucherRedeemed)]
+        self.vouchers.update([redemption.voucher_id for redemption in redemptions])
+        self.providers.update([redemption.provider for redemption in redemptions])
+        if len(redemptions) == len(events):
+            return
         for inbound in events:
             event = inbound.event
-            if isinstance(event, VoucherRedeemed):
-                self.vouchers.add(event.data.voucher_id)
-                self.providers.add(event.data.provider)
-            elif isinstance(event, VoucherIssued):
+            if isinstance(event, VoucherIssued):
                 self.issues.append(event)
                 if look_back:
                     self.vouchers.add(event.data.voucher_id)
-            elif event.data.enterprise is not None:
+            elif isinstance(event, QuotaExhausted) and event.data.enterprise is not None:
                 self.quotas.add((event.data.enterprise, event.data.period))
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import weakref
 
 import pytest
 from events_made import issue_event, raw, redemption_event, uscc
@@ -227,3 +229,26 @@ async def test_a_reader_that_cannot_read_ends_its_app_as_failed(settings, redis,
         await eventually(lambda: consumer.app.stopping)
         assert consumer.failed
         assert not consumer.ready().ok
+
+
+async def test_what_was_held_for_no_time_is_let_go_of_at_once():
+    """Nothing is left for the garbage collector, which would stop the consumer to find it."""
+
+    class Outcome:
+        pass
+
+    async def act():
+        outcome = Outcome()
+        seen.append(weakref.ref(outcome))
+        return outcome
+
+    seen = []
+    held = intake.Intake(ledger=None, redis=None, retry_seconds_max=1)
+    gc.disable()
+    try:
+        outcome = await held._hold(act)
+        assert seen[0]() is outcome
+        del outcome
+        assert seen[0]() is None
+    finally:
+        gc.enable()
