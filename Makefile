@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up test check format bench bench-quick requirements clean
+.PHONY: help demo up test check format bench bench-quick bench-docs requirements clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -43,6 +43,10 @@ bench: $(VENV)/.bench ## the benchmark, about an hour on an otherwise quiet mach
 
 bench-quick: $(VENV)/.bench ## the same in under two minutes, at sizes that only show that it works
 	@$(BIN)/python -m benchmarks --quick
+
+bench-docs: $(STAMP) ## put the figures of the last full run, bench.json, into docs/performance.md
+	@cp bench.json docs/performance.json
+	@$(BIN)/python -m benchmarks.markdown docs/performance.json docs/performance.md
 
 requirements: ## pin again what pyproject.toml asks for (needs uv on the PATH)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded -o requirements/run.txt pyproject.toml

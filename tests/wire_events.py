@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
@@ -81,6 +82,17 @@ EXHAUSTED: dict[str, Any] = {
 }
 
 EVENTS = (ISSUED, REDEEMED, EXHAUSTED)
+
+
+def paths_of(document: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted path of every field."""
+    for key, value in document.items():
+        yield prefix + key
+        if isinstance(value, dict):
+            yield from paths_of(value, f"{prefix}{key}.")
+
+
+PLACES = [(event, where) for event in EVENTS for where in paths_of(event)]
 
 
 def changed(event: dict[str, Any], where: str, value: object) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from services.embedded import EmbeddedError
-from services.ledger.append import ProgrammeUnknownError
+from services.ledger.heads import ProgrammeUnknownError
 from services.ledger.policies import PolicyConflictError
 from services.programmes import PolicyError
 from services.settings import Settings, SettingsError, read_settings

@@ -6,42 +6,24 @@
 A failure leaves nothing behind: the transaction is undone, and the book, which may have run ahead, is thrown away.
 """
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import asyncpg
 
 from schemas.policy import Policy
-from services.ledger import chain, loading, parking
+from services.ledger import heads, loading, parking
 from services.ledger.batch import Batch, Outcome, by_voucher
 from services.ledger.book import Book
-from services.ledger.database import COMMAND_TIMEOUT_SECONDS, Connection
+from services.ledger.database import Connection
 from services.ledger.decide import issue_period
 from services.ledger.entry import Inbound
+from services.ledger.heads import Head, ProgrammeUnknownError
 from services.ledger.policies import Policies
 from services.ledger.trust import UNIQUE_INDEXES, DoubtError, Trust
-
-Result = TypeVar("Result")
-
-_HEAD = "SELECT position, hash, recorded_at, policy, parked FROM head WHERE programme = $1"
-_LOCK = _HEAD + " FOR UPDATE"
-_MOVE = """
-WITH block AS (
-  INSERT INTO block (programme, first, last, recorded_at, policy, issued, root, previous, hash)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9))
-UPDATE head SET position = $3, hash = $9, recorded_at = $4, parked = $10 WHERE programme = $1"""
-_PARK = "UPDATE head SET parked = $2 WHERE programme = $1"
-
-_NEVER_SECONDS: Final = 86_400.0
-DECIDED_AT_ONCE: Final = 100
-"""Events whose rows go to the database together: it takes them in while the next are decided."""
-
-
-class ProgrammeUnknownError(LookupError):
-    """No ledger of this programme is open here."""
+from services.ledger.writing import write
 
 
 class Limits(NamedTuple):
@@ -51,14 +33,6 @@ class Limits(NamedTuple):
     quotas_max: int = 200_000
     wait: timedelta = timedelta(hours=24)
     expire_at_once_max: int = 1_000
-
-
-class _Head(NamedTuple):
-    position: int
-    hash: bytes
-    recorded_at: datetime
-    policy: bytes
-    parked: int
 
 
 class _Asked(NamedTuple):
@@ -130,7 +104,7 @@ class Ledger:
             # What is quoted holds no lock, so it is read from one snapshot.
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            head = _head(await connection.fetchrow(_HEAD, programme), programme)
+            head = await heads.read(connection, programme)
             policy = await self.policies.in_force(connection, programme, head.policy)
             book = await loading.begin(connection, programme, head.position, head.hash)
             batch = await self._batch(connection, programme, head, policy, book, _Asked.of(events, look_back=True))
@@ -144,10 +118,10 @@ class Ledger:
             if not await parking.any_since(connection, programme, before):
                 return 0
             async with connection.transaction():
-                head = await self._lock(connection, programme)
+                head = await heads.lock(connection, programme)
                 late = await parking.since(connection, programme, before, self.limits.expire_at_once_max)
                 batch = await self._begin(connection, programme, head, _Asked.of(late, look_back=True))
-                await _write(connection, batch, head, late, batch.end_wait)
+                await write(connection, batch, head, late, batch.end_wait)
                 self._keep(programme, batch.book)
             return len(late)
 
@@ -165,9 +139,9 @@ class Ledger:
         asked = _Asked.of(events, look_back=look_back)
         try:
             async with connection.transaction():
-                head = await self._lock(connection, programme)
+                head = await heads.lock(connection, programme)
                 batch = await self._begin(connection, programme, head, asked)
-                outcomes = await _write(connection, batch, head, events, batch.take)
+                outcomes = await write(connection, batch, head, events, batch.take)
                 # Before the commit: whoever waits for the head in this process goes on with this book at once. If the commit
                 # fails, the book's hash is not that of the head, and it is not used again.
                 self._keep(programme, batch.book)
@@ -185,10 +159,7 @@ class Ledger:
             trust.grow()
         return outcomes
 
-    async def _lock(self, connection: Connection, programme: str) -> _Head:
-        return _head(await connection.fetchrow(_LOCK, programme), programme)
-
-    async def _begin(self, connection: Connection, programme: str, head: _Head, asked: _Asked) -> Batch:
+    async def _begin(self, connection: Connection, programme: str, head: Head, asked: _Asked) -> Batch:
         """Return a batch on the book that this process keeps, brought up to the head."""
         policy = await self.policies.in_force(connection, programme, head.policy)
         # Taken out, not looked up: a book that a failure left half-way is never used again.
@@ -198,7 +169,7 @@ class Ledger:
         return await self._batch(connection, programme, head, policy, book, asked)
 
     async def _batch(
-        self, connection: Connection, programme: str, head: _Head, policy: Policy, book: Book, asked: _Asked
+        self, connection: Connection, programme: str, head: Head, policy: Policy, book: Book, asked: _Asked
     ) -> Batch:
         """Return a batch with what its events ask for."""
         events, wanted, look_back = asked
@@ -219,51 +190,3 @@ class Ledger:
     def _keep(self, programme: str, book: Book) -> None:
         book.forget(self.limits.vouchers_max, self.limits.quotas_max)
         self._books[programme] = book
-
-
-def _head(row: asyncpg.Record | None, programme: str) -> _Head:
-    if row is None:
-        raise ProgrammeUnknownError(f"the database has no ledger of {programme!r}: was it opened?")
-    return _Head(row["position"], row["hash"], row["recorded_at"], row["policy"], row["parked"])
-
-
-async def _write(
-    connection: Connection, batch: Batch, head: _Head, events: Sequence[Inbound], act: Callable[[Inbound], Result]
-) -> list[Result]:
-    """Let the batch act on each event, and write what comes of it; return the results. Raises DoubtError."""
-    results: list[Result] = []
-    doubts: list[DoubtError] = []
-    block: list[object] = []
-
-    async def rows() -> AsyncIterator[bytes]:
-        yield chain.COPY_HEADER
-        for first in range(0, len(events), DECIDED_AT_ONCE):
-            try:
-                results.extend(map(act, events[first : first + DECIDED_AT_ONCE]))
-            except DoubtError as doubt:
-                # Raised only when the COPY is over: an end is cheaper for the connection than a failure.
-                doubts.append(doubt)
-                return
-            rows_decided, batch.rows = batch.rows, []
-            yield b"".join(rows_decided)
-            # The loop sends what it was handed, and others have their turn.
-            await asyncio.sleep(0)
-        if batch.leaves:
-            block.extend(batch.block(head.hash))
-        yield chain.COPY_TRAILER
-
-    # The driver's own timeout of a COPY fails with an AttributeError: this one is a TimeoutError, and passes.
-    async with asyncio.timeout(COMMAND_TIMEOUT_SECONDS):
-        await connection.copy_to_table(
-            "entry", source=rows(), columns=chain.COLUMNS, format="binary", timeout=_NEVER_SECONDS
-        )
-    if doubts:
-        raise doubts[0]
-    parked = head.parked + len(batch.parked) - len(batch.unparked)
-    if block:
-        await connection.execute(_MOVE, *block, parked)
-    elif parked != head.parked:
-        await connection.execute(_PARK, batch.programme, parked)
-    await parking.park(connection, batch.programme, batch.parked.values(), batch.recorded_at)
-    await parking.unpark(connection, batch.programme, batch.unparked)
-    return results

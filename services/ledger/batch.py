@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -37,6 +38,20 @@ class Rejected(Struct, frozen=True, gc=False):
 
     reason: DeadLetterReason
     detail: str
+
+
+class Block(NamedTuple):
+    """A block as its table has it."""
+
+    programme: str
+    first: int
+    last: int
+    recorded_at: datetime
+    policy: bytes
+    issued: str
+    root: bytes
+    previous: bytes
+    hash: bytes
 
 
 Outcome = Decided | Duplicate | Waiting | Rejected
@@ -125,8 +140,8 @@ class Batch:
         book.position = position
         return position
 
-    def block(self, previous: bytes) -> tuple[str, int, int, datetime, bytes, str, bytes, bytes, bytes]:
-        """Return the block of the entries so far, one or more: the columns of its table. ``previous`` is the hash before it."""
+    def block(self, previous: bytes) -> Block:
+        """Return the block of the entries so far, one or more; ``previous`` is the hash before it."""
         last, policy, issued = self.book.position, self.policy.digest, issued_text(self.book.issued_by_period)
         root = chain.merkle_root(self.leaves)
         found = chain.block_hash(
@@ -134,7 +149,7 @@ class Batch:
             policy=policy, issued=issued, root=root, previous=previous,
         )  # fmt: skip
         self.book.hash = found
-        return self.programme, self.first, last, self.recorded_at, policy, issued, root, previous, found
+        return Block(self.programme, self.first, last, self.recorded_at, policy, issued, root, previous, found)
 
 
 def issued_text(issued_by_period: Mapping[str, int]) -> str:

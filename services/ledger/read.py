@@ -15,9 +15,9 @@ from schemas.decoding import decode
 from schemas.events import ISSUED, VoucherIssued
 from schemas.policy import Policy
 from services.ledger import queries
-from services.ledger.append import ProgrammeUnknownError
 from services.ledger.book import Book
 from services.ledger.database import Connection
+from services.ledger.heads import ProgrammeUnknownError
 from services.ledger.policies import Policies
 from services.ledger.statements import (
     BudgetAccount,

@@ -11,7 +11,6 @@ from typing import Final
 import asyncpg
 
 from services.ledger import chain
-from services.ledger.append import ProgrammeUnknownError
 from services.ledger.batch import issued_text
 from services.ledger.database import Connection
 from services.ledger.evidence import (
@@ -24,6 +23,7 @@ from services.ledger.evidence import (
     check_head,
     read_policy_row,
 )
+from services.ledger.heads import ProgrammeUnknownError
 from services.ledger.recompute import SELECTED, Recomputation, RecomputeError
 
 _ENTRIES = f"SELECT {SELECTED} FROM entry WHERE programme = $1 AND position >= $2 ORDER BY position LIMIT $3"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wire_events import EVENTS, EXHAUSTED, ISSUED, REDEEMED, REMOVED, changed, on_wire
+from wire_events import EVENTS, EXHAUSTED, ISSUED, PLACES, REDEEMED, REMOVED, changed, on_wire
 
 from schemas.codes import DeadLetterReason
 from schemas.decoding import DETAIL_LENGTH_MAX, UndecodableError, decode
@@ -260,16 +260,6 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-
-
-def paths_of(document, prefix=""):
-    for key, value in document.items():
-        yield prefix + key
-        if isinstance(value, dict):
-            yield from paths_of(value, f"{prefix}{key}.")
-
-
-PLACES = [(event, where) for event in EVENTS for where in paths_of(event)]
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200), STREAMS)

@@ -7,7 +7,7 @@ import string
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wire_events import EVENTS, EXHAUSTED, ISSUED, REDEEMED, REMOVED, changed, on_wire
+from wire_events import EVENTS, EXHAUSTED, ISSUED, PLACES, REDEEMED, REMOVED, changed, on_wire
 
 from schemas.decoding import UndecodableError, read_by_form
 from schemas.plain import read_plain
@@ -28,14 +28,6 @@ def agree(raw, expected):
     return plain
 
 
-def paths_of(document, prefix=""):
-    for key, value in document.items():
-        yield prefix + key
-        if isinstance(value, dict):
-            yield from paths_of(value, f"{prefix}{key}.")
-
-
-PLACES = [(event, where) for event in EVENTS for where in paths_of(event)]
 EDGES = [
     "", " ", "0", "1", "0.00", "0.01", "00.01", "01.00", "1.0", "1.00", "1.000", "-1.00", "+1.00", "1e3", "1,00", "１.00", "NaN",
     "999999999999.99", "9999999999999.99", "10000000000000.00", "10000000000000.01", "99999999999999.00", " 1.00", "1.00 ", "1.00\n",
