@@ -6,6 +6,7 @@
 A failure leaves nothing behind: the transaction is undone, and the book, which may have run ahead, is thrown away.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -69,6 +70,9 @@ class Ledger:
         self._clock = clock
         self._books: dict[str, Book] = {}
         self._trust: dict[str, Trust] = {programme: Trust() for programme in policies}
+        # One decides, and one waits for the head, to go on in the moment of its commit. More would only take connections from
+        # other programmes.
+        self._turns = {programme: asyncio.Semaphore(2) for programme in policies}
 
     async def open(self) -> None:
         """Make each programme known to the database, with its policy. Raises PolicyConflictError; see ``policies``."""
@@ -88,7 +92,7 @@ class Ledger:
         if not events:
             return []
         trust = self._trust_of(programme)
-        async with self.pool.acquire() as connection:
+        async with self._turns[programme], self.pool.acquire() as connection:
             if trust.given:
                 with contextlib.suppress(DoubtError):
                     return await self._append(connection, programme, events, look_back=False)
@@ -113,7 +117,7 @@ class Ledger:
     async def expire_parked(self, programme: str) -> int:
         """Refuse the parked redemptions whose wait is over; return how many there were."""
         self._trust_of(programme)
-        async with self.pool.acquire() as connection:
+        async with self._turns[programme], self.pool.acquire() as connection:
             before = self._clock() - self.limits.wait
             if not await parking.any_since(connection, programme, before):
                 return 0

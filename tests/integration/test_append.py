@@ -230,6 +230,21 @@ async def test_a_transaction_that_is_cut_off_leaves_nothing_and_the_next_try_dec
     assert (await verify(admin, CHENGDU)).ok
 
 
+async def test_a_head_that_is_held_keeps_no_other_programme_from_going_on(ledger, admin, database_url):
+    """However many batches wait for it: they do not take all connections."""
+    holder = await asyncpg.connect(database_url)
+    transaction = holder.transaction()
+    await transaction.start()
+    await holder.fetchrow("SELECT position FROM head WHERE programme = $1 FOR UPDATE", CHENGDU)
+    waiting = [asyncio.create_task(append(ledger, issue_event(f"V-{n}", amount="10000.00"))) for n in range(20)]
+    await asyncio.sleep(0.1)
+    other = issue_event("V-1", programme="guizhou-2024")
+    assert entered(await asyncio.wait_for(append(ledger, other, programme="guizhou-2024"), 5)) == [None]
+    await transaction.rollback()
+    await holder.close()
+    assert [entered(outcomes) for outcomes in await asyncio.gather(*waiting)] == [[None]] * 20
+
+
 async def cut_off_whoever_waits(admin: asyncpg.Connection) -> None:
     """End the one session that waits for a lock in this database."""
     for _ in range(500):

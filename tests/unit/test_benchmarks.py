@@ -1,5 +1,6 @@
 """The benchmark's own sums: medians, spread, ratios, the order of a run; and that its events are what the ledger accepts."""
 
+import json
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from benchmarks.command import load
 from benchmarks.interleaving import interleaved
+from benchmarks.markdown import BEGIN, END, PROFILE_BEGIN, PROFILE_END, put
 from benchmarks.programmes import derive
 from benchmarks.registry import Contender, Sample, chosen
 from benchmarks.report import AIMS, RATIOS, document, number, table
@@ -151,3 +153,27 @@ def test_hot_vouchers_are_hot(tmp_path: Path):
     producer.issued = 1_000
     picks = producer.picks(10_000, hot=True)
     assert picks.count(0) > 20 * 10_000 / 1_000
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_page_on_performance_has_the_figures_of_the_run_beside_it():
+    run = json.loads((DOCS / "performance.json").read_text(encoding="utf-8"))
+    page = (DOCS / "performance.md").read_text(encoding="utf-8")
+    assert put(page, run) == page
+    assert not run["run"]["quick"]
+    assert {one["of"] for one in run["aims"] if one["value"] is not None} == {aim.of for aim in AIMS}
+
+
+def test_figures_go_between_their_marks_and_nowhere_else():
+    run = json.loads((DOCS / "performance.json").read_text(encoding="utf-8"))
+    page = f"before\n{BEGIN}OUTDATED{END}between{PROFILE_BEGIN}{PROFILE_END}after"
+    found = put(page, run)
+    assert put(found, run) == found
+    assert found.startswith(f"before\n{BEGIN}\n")
+    assert f"{END}between{PROFILE_BEGIN}" in found
+    assert found.endswith(f"{PROFILE_END}after")
+    assert "OUTDATED" not in found
+    with pytest.raises(ValueError, match="has no"):
+        put("a page without marks", run)
