@@ -7,6 +7,7 @@ written. Nothing is dropped or checkpointed by hand within a level; the server's
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from benchmarks.programmes import Programme
@@ -16,8 +17,13 @@ from benchmarks.scale import BATCH, Scale
 from benchmarks.stage import Place, Stage, programmes
 from benchmarks.vouchers import check, issue, opened
 from benchmarks.workload import Producer, read
+from benchmarks.writer import copy_rows
 from schemas.events import ISSUED, REDEEMED
+from services.ledger import chain
 from services.ledger.append import Ledger
+from services.ledger.batch import Batch
+from services.ledger.book import Voucher
+from services.ledger.recompute import WholeBook
 
 ENFORCES: Final = (
     "Every rule, running figures and hash chain: `Ledger.append` of 2,000 redemptions a batch on uniform vouchers, one writer, "
@@ -26,6 +32,8 @@ ENFORCES: Final = (
 _FILL: Final = 5_000
 _AHEAD: Final = 20
 """Batches decoded at a time, between the timed ones."""
+_COPIED: Final = 100
+"""Batches copied alone, at the end: the limit at this size."""
 
 
 async def _fill(ledger: Ledger, producer: Producer, entries: int, target: int) -> int:
@@ -68,6 +76,27 @@ async def _measure(ledger: Ledger, producer: Producer, entries: int, seconds: fl
     ]
 
 
+async def _copied(ledger: Ledger, producer: Producer, entries: int, name: str) -> Sample:
+    """Copy the rows of the next batches into the table, one commit each, and nothing else; the ledger is of no more use then."""
+    code = producer.programme.code
+    provider = producer.programme.provider
+    vouchers: dict[str, Voucher | None] = {
+        f"V-{number}": Voucher("cash", "91440300MA0000000X", provider, None, 10**8) for number in range(producer.issued)
+    }
+    book = WholeBook(position=entries, vouchers=vouchers)
+    times: list[float] = []
+    async with ledger.pool.acquire() as connection:
+        for _ in range(_COPIED):
+            batch = Batch(code, ledger.policies.files[code], book, datetime.now(UTC), known={}, waiting={})
+            check([batch.take(one) for one in read(producer.redemptions(producer.picks(BATCH)), REDEEMED)])
+            rows = b"".join((chain.COPY_HEADER, *batch.rows, chain.COPY_TRAILER))
+            began = time.monotonic()
+            await copy_rows(connection, rows)
+            times.append(time.monotonic() - began)
+    details = {"batch": BATCH, "entries_before": entries, "note": f"from {entries:,} entries, {_COPIED} batches"}
+    return Sample(_COPIED * BATCH / sum(times), EVENTS_PER_SECOND, details, of=f"COPY alone, {name}")
+
+
 async def _fresh(stage: Stage, scale: Scale, seed: int) -> list[list[Sample]]:
     async with stage.place() as place:
         return await _levels(place, scale, seed, (0,), ("fresh",))
@@ -88,12 +117,13 @@ async def _levels(
             samples = await _measure(ledger, producer, entries, scale.growth_seconds, name)
             entries = int(samples[0].details["ledger_entries_at_end"])
             measured.append(samples)
+        measured[-1].append(await _copied(ledger, producer, entries, names[-1]))
     return measured
 
 
 @contends("growth", "append", ENFORCES, once=True)
 async def append(stage: Stage, scale: Scale, seed: int) -> Sequence[Sample]:
-    """Return rate and batch times at each level; ``fresh`` is the mean of before and after."""
+    """Return rate and batch times at each level, and the limit at both ends; ``fresh`` is the mean of before and after."""
     grown = [level for level in scale.growth_levels if level]
     names = [f"at {level:,}" for level in grown[:-1]] + ["at the largest"]
     (before,) = await _fresh(stage, scale, seed)

@@ -20,6 +20,11 @@ RATIOS: Final = (
     Ratio("apply / eventsourcing, best", "apply/apply, 1 writer", "peers/eventsourcing, 100 events a transaction"),
     Ratio("apply / django-hordak, best", "apply/apply, 1 writer", "peers/django-hordak, 100 a transaction"),
     Ratio("growth: largest ledger / fresh", "growth/append: at the largest", "growth/append: fresh"),
+    Ratio(
+        "growth: COPY alone, largest ledger / fresh",
+        "growth/append: COPY alone, at the largest",
+        "growth/append: COPY alone, fresh",
+    ),
 )
 AIMS: Final = (
     Aim("end_to_end/redemptions, 1 process", at_least=40_000),

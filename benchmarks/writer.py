@@ -57,8 +57,8 @@ async def copy(task: dict[str, Any]) -> dict[str, Any]:
         rows = [await _exported(ledger.pool, producer.programme.code, at, at + BATCH - 1) for at in first]
     pool = await connect(task["database_url"], connections_max=1)
     async with pool.acquire() as connection:
-        await _copy(connection, issued)
-        return await _timed(len(rows), lambda number: _copy(connection, rows[number]))
+        await copy_rows(connection, issued)
+        return await _timed(len(rows), lambda number: copy_rows(connection, rows[number]))
 
 
 async def _prepare(ledger: Any, producer: Producer, task: dict[str, Any]) -> Batches:
@@ -79,7 +79,9 @@ async def _exported(pool: "asyncpg.Pool[asyncpg.Record]", programme: str, first:
     return b"".join(parts)
 
 
-async def _copy(connection: Any, rows: bytes) -> None:
+async def copy_rows(connection: Any, rows: bytes) -> None:
+    """Copy rows in the binary form into the table of entries, in a transaction of their own."""
+
     async def source() -> AsyncIterator[bytes]:
         yield rows
 
