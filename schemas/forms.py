@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, mode
 
 from schemas import events
 from schemas.cloudevent import CloudEvent
-from schemas.events import EXHAUSTED, ISSUED, REDEEMED, Item, Kind, Organisation, Size
+from schemas.events import EXHAUSTED, ISSUED, REDEEMED, Item, Kind, Organisation, Scope, Size
 from schemas.identifiers import PRINTABLE, ClaimedUscc, Number, PeriodName, ProgrammeCode, VoucherId
 from schemas.moments import Day
 from schemas.money import Amount, AmountOrZero
@@ -74,7 +74,7 @@ class ExhaustedData(_Data):
     """A quota that is used up: of one enterprise, or of the whole programme, in a period."""
 
     programme: ProgrammeCode
-    scope: Literal["enterprise", "programme"]
+    scope: Scope
     enterprise: ClaimedUscc | None = None
     period: PeriodName
     reason: Text | None = None

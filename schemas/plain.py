@@ -7,7 +7,7 @@ read here they read too, and to the same event: the tests try it on all that the
 import re
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 from msgspec import Meta, MsgspecError, Struct
 from msgspec.json import Decoder
@@ -30,6 +30,8 @@ from schemas.events import (
 )
 from schemas.identifiers import PERIOD_PATTERN, PROGRAMME_PATTERN, VOUCHER_PATTERN
 from schemas.money import FEN_PER_YUAN
+
+When = TypeVar("When", date, datetime)
 
 _Text64 = Annotated[str, Meta(min_length=1, max_length=64)]
 _Text128 = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -172,7 +174,7 @@ def _read_issued(raw: bytes) -> VoucherIssued:
             applicant.uscc, applicant.name, applicant.organisation, applicant.size, applicant.industry, applicant.region,
             None if revenue is None else _fen(revenue),
         ),
-        Contract(contract.number, contract.provider, _fen(contract.fee), _day(contract.signed_on), _day_if_any(contract.ends_on)),
+        Contract(contract.number, contract.provider, _fen(contract.fee), _in_range(contract.signed_on), _day_if_any(contract.ends_on)),
         _day_if_any(data.valid_until),
     ))  # fmt: skip
 
@@ -196,20 +198,14 @@ def _time(text: str) -> datetime:
     return _in_range(datetime.fromisoformat(text))
 
 
-def _in_range(moment: datetime) -> datetime:
-    if moment.year not in _YEARS:
+def _in_range(when: When) -> When:
+    if when.year not in _YEARS:
         raise _UnusualError
-    return moment
-
-
-def _day(day: date) -> date:
-    if day.year not in _YEARS:
-        raise _UnusualError
-    return day
+    return when
 
 
 def _day_if_any(day: date | None) -> date | None:
-    return None if day is None else _day(day)
+    return None if day is None else _in_range(day)
 
 
 def _fen(text: str) -> int:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from events_made import as_inbound, issue_event, redemption_event
 from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
@@ -116,6 +118,23 @@ async def test_from_nothing_and_again_by_an_owner_who_is_no_superuser(empty):
     assert await tables_in(empty) == TABLES
     assert await migrate(empty) == newest_revision()
     assert await current_revision(empty) == newest_revision()
+
+
+async def test_a_ledger_with_keys_of_before_is_refused_and_left_as_it_was(empty, monkeypatch):
+    upgrade = command.upgrade
+    monkeypatch.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
+    await migrate(empty)
+    monkeypatch.undo()
+    connection = await asyncpg.connect(empty)
+    await connection.execute(
+        "INSERT INTO entry (programme, position, recorded_at, kind, accepted, key, period, event, leaf)"
+        " VALUES ('x', 1, now(), 'exhausted', true, '\\x00', '2024', '{}', '\\x00')"
+    )
+    with pytest.raises(DBAPIError, match=r"written by version 0\.1.*begin a new one in another database"):
+        await migrate(empty)
+    assert await current_revision(empty) == "0001"
+    assert await connection.fetchval("SELECT count(*) FROM entry") == 1
+    await connection.close()
 
 
 async def test_two_at_once_and_then_it_works(empty, policies):
