@@ -83,8 +83,10 @@ async def _run(
     if task is not None:  # told to end, all is cleaned up on the way out
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     results, off = Results(), set[str]()
+    touched = machine.touch_memory(scale.memory_touched)
     async with staged(output=output) as stage:
         described = await machine.described(stage.database_url, stage.redis_url, stage.folder)
+        described["memory_touched_first_bytes"] = touched
         for number, contender in interleaved(contenders, repeats):
             if contender.label in off:
                 continue

@@ -76,6 +76,8 @@ class Batch:
     leaves: list[bytes] = field(default_factory=list)
     parked: dict[bytes, Inbound] = field(default_factory=dict)
     unparked: list[bytes] = field(default_factory=list)
+    payables: dict[str, int] = field(default_factory=dict)
+    """Of the providers that redeemed in this batch, what they are owed after it, in fen."""
     first: int = 0
     doubtful: bool = False
     _programme_bytes: bytes = b""
@@ -137,6 +139,8 @@ class Batch:
         self.rows.append(chain.copy_row(encoded, leaf))
         if decision.accepted:
             book.apply(decision, self.policy, inbound)
+            if decision.payable is not None and decision.provider is not None:
+                self.payables[decision.provider] = decision.payable
         book.position = position
         return position
 

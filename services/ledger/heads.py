@@ -1,5 +1,6 @@
 """A programme's head: the one moving row. Whoever has locked it decides, in the order of the positions."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -11,7 +12,10 @@ _LOCK = _READ + " FOR UPDATE"
 _MOVE = """
 WITH block AS (
   INSERT INTO block (programme, first, last, recorded_at, policy, issued, root, previous, hash)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9))
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)),
+payable AS (
+  INSERT INTO payable (programme, last, provider, payable)
+  SELECT $1, $3, new.provider, new.payable FROM unnest($11::text[], $12::bigint[]) AS new (provider, payable))
 UPDATE head SET position = $3, hash = $9, recorded_at = $4, parked = $10 WHERE programme = $1"""
 _PARK = "UPDATE head SET parked = $2 WHERE programme = $1"
 
@@ -40,9 +44,12 @@ async def lock(connection: Connection, programme: str) -> Head:
     return await _fetch(connection, _LOCK, programme)
 
 
-async def move(connection: Connection, block: Block, parked: int) -> None:
-    """Write a block and move its programme's head to its end; ``parked`` is how many redemptions wait then."""
-    await connection.execute(_MOVE, *block, parked)
+async def move(connection: Connection, block: Block, payables: Mapping[str, int], parked: int) -> None:
+    """Write a block and move its programme's head to its end.
+
+    ``payables`` is what each provider that redeemed in the block is owed after it, in fen; ``parked`` how many redemptions wait then.
+    """
+    await connection.execute(_MOVE, *block, parked, list(payables), list(payables.values()))
 
 
 async def park(connection: Connection, programme: str, parked: int) -> None:

@@ -33,7 +33,8 @@ SELECT kind, voucher_id, enterprise, provider, period, granted, voucher_remainin
 FROM entry WHERE programme = $1 AND position > $2 AND position <= $3 AND accepted ORDER BY position"""
 # LATERAL and LIMIT 1: one look into one index for each row that is asked for, whatever the planner knows of the table. A range of
 # one name, and not =, where the newest is wanted: with = only the position would be left to order by, and the primary key might
-# be gone through backwards until the name comes.
+# be gone through backwards until the name comes. A voucher's uses are found by its hash, and made sure of in a form that the planner
+# does not weigh: it would expect so few of them that all might be fetched and sorted, where one voucher may have any number.
 _KNOWN = """
 SELECT wanted.key, known.event FROM unnest($2::bytea[]) AS wanted (key)
 CROSS JOIN LATERAL (SELECT event FROM entry WHERE key = wanted.key AND programme = $1 LIMIT 1) AS known"""
@@ -50,8 +51,9 @@ CROSS JOIN LATERAL (
   LIMIT 1) AS issue
 LEFT JOIN LATERAL (
   SELECT voucher_remaining FROM entry
-  WHERE programme = $1 AND voucher_id BETWEEN wanted.voucher_id AND wanted.voucher_id AND kind = 'redeemed' AND accepted
-  ORDER BY voucher_id DESC, position DESC LIMIT 1) AS use ON true"""
+  WHERE programme = $1 AND coalesce(voucher_id = wanted.voucher_id, false) AND kind = 'redeemed' AND accepted
+    AND hashtextextended(voucher_id, 0) BETWEEN hashtextextended(wanted.voucher_id, 0) AND hashtextextended(wanted.voucher_id, 0)
+  ORDER BY hashtextextended(voucher_id, 0) DESC, position DESC LIMIT 1) AS use ON true"""
 _QUOTAS = """
 SELECT wanted.enterprise, wanted.period, newest.quota_used
 FROM unnest($2::text[], $3::text[]) AS wanted (enterprise, period)
@@ -64,9 +66,9 @@ _PAYABLES = """
 SELECT wanted.provider, newest.payable
 FROM unnest($2::text[]) AS wanted (provider)
 CROSS JOIN LATERAL (
-  SELECT payable FROM entry
-  WHERE programme = $1 AND provider BETWEEN wanted.provider AND wanted.provider AND kind = 'redeemed' AND accepted
-  ORDER BY provider DESC, position DESC LIMIT 1) AS newest"""
+  SELECT payable FROM payable
+  WHERE programme = $1 AND provider BETWEEN wanted.provider AND wanted.provider
+  ORDER BY provider DESC, last DESC LIMIT 1) AS newest"""
 
 
 async def begin(connection: Connection, programme: str, position: int, head_hash: bytes) -> Book:

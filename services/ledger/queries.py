@@ -27,26 +27,30 @@ WITH RECURSIVE newest AS (
 SELECT enterprise, period, quota_used FROM newest"""
 PAYABLES = """
 WITH RECURSIVE newest AS (
-  (SELECT provider, payable FROM entry WHERE programme = $1 AND kind = 'redeemed' AND accepted
-   ORDER BY provider DESC, position DESC LIMIT 1)
+  (SELECT provider, payable FROM payable WHERE programme = $1 ORDER BY provider DESC, last DESC LIMIT 1)
   UNION ALL
   SELECT next.* FROM newest CROSS JOIN LATERAL (
-    SELECT provider, payable FROM entry
-    WHERE programme = $1 AND kind = 'redeemed' AND accepted AND provider < newest.provider
-    ORDER BY provider DESC, position DESC LIMIT 1) AS next)
+    SELECT provider, payable FROM payable WHERE programme = $1 AND provider < newest.provider
+    ORDER BY provider DESC, last DESC LIMIT 1) AS next)
 SELECT provider, payable FROM newest WHERE provider = coalesce($2, provider) ORDER BY provider"""
 VOUCHERS = """
 SELECT issue.voucher_id, issue.enterprise, issue.provider, issue.event, issue.granted, issue.valid_until,
        coalesce(use.voucher_remaining, issue.granted) AS remaining
 FROM entry AS issue LEFT JOIN LATERAL (
   SELECT voucher_remaining FROM entry
-  WHERE programme = $1 AND voucher_id = issue.voucher_id AND kind = 'redeemed' AND accepted
-  ORDER BY position DESC LIMIT 1) AS use ON true
+  WHERE programme = $1 AND coalesce(voucher_id = issue.voucher_id, false) AND kind = 'redeemed' AND accepted
+    AND hashtextextended(voucher_id, 0) BETWEEN hashtextextended(issue.voucher_id, 0) AND hashtextextended(issue.voucher_id, 0)
+  ORDER BY hashtextextended(voucher_id, 0) DESC, position DESC LIMIT 1) AS use ON true
 WHERE issue.programme = $1 AND issue.kind = 'issued' AND issue.accepted {which}
 ORDER BY issue.position"""
 OF_ENTERPRISE = "AND enterprise = $2"
+# By way of the blocks in which it redeemed: no index has the redemptions of a provider.
 OF_PROVIDER = """AND (issue.provider = {provider} OR issue.voucher_id IN (
-  SELECT voucher_id FROM entry WHERE programme = $1 AND provider = {provider} AND kind = 'redeemed' AND accepted))"""
+  SELECT redemption.voucher_id FROM payable JOIN block USING (programme, last) CROSS JOIN LATERAL (
+    SELECT voucher_id FROM entry
+    WHERE entry.programme = $1 AND position BETWEEN block.first AND block.last AND entry.provider = {provider}
+      AND kind = 'redeemed' AND accepted OFFSET 0) AS redemption
+  WHERE payable.programme = $1 AND payable.provider = {provider}))"""
 OF_VOUCHER = "AND issue.voucher_id = $2"
 WAITING = "SELECT count(*) FROM parked WHERE programme = $1 AND voucher_id = $2"
 ENTRIES = f"""

@@ -1,4 +1,4 @@
-"""The tables, as the migrations make them. Entries, blocks and policies are append-only; a programme's head is its one moving row.
+"""The tables, as the migrations make them. Entries, blocks, payables and policies are append-only; heads are the rows that move.
 
 Every key and index has the programme in it: programmes share nothing, and can be spread over servers. It stands behind what is
 asked for, so that no other index can serve the question, whatever the planner knows of the table.
@@ -50,10 +50,12 @@ class Entry(SQLModel, table=True):
         Index("entry_key", "key", "programme", unique=True),
         Index("entry_claim", "claim", "programme", unique=True, postgresql_where=text("claim IS NOT NULL")),
         Index("entry_issue", "voucher_id", "programme", unique=True, postgresql_where=text(ISSUE_STANDS)),
-        # The newest running figures: a voucher's, an enterprise's in a period, a provider's.
-        Index("entry_use", "voucher_id", "programme", "position", postgresql_where=text(REDEMPTION_STANDS)),
+        # The newest running figures, a voucher's and an enterprise's in a period. Uses of a voucher are all over their index: by a
+        # hash of the voucher's number it is half as large.
+        Index(
+            "entry_use", text("hashtextextended(voucher_id, 0)"), "position", postgresql_where=text(REDEMPTION_STANDS)
+        ),
         Index("entry_quota", "enterprise", "programme", "period", "position", postgresql_where=text(ISSUE_STANDS)),
-        Index("entry_payable", "provider", "programme", "position", postgresql_where=text(REDEMPTION_STANDS)),
         Index("entry_closure", "programme", "position", postgresql_where=text(CLOSURE_STANDS)),
         CheckConstraint("position >= 1", name="entry_position"),
         CheckConstraint("kind IN ('issued', 'redeemed', 'exhausted')", name="entry_kind"),
@@ -105,6 +107,22 @@ class Block(SQLModel, table=True):
     root: bytes = _column(LargeBinary)
     previous: bytes = _column(LargeBinary)
     hash: bytes = _column(LargeBinary)
+
+
+class PayableRow(SQLModel, table=True):
+    """What a provider had redeemed in all, in fen, after a block in which it redeemed: its newest figure without a look at the entries."""
+
+    __tablename__: ClassVar[Any] = "payable"
+    __table_args__ = (
+        PrimaryKeyConstraint("programme", "last", "provider", name="payable_pkey"),
+        Index("payable_newest", "provider", "programme", "last"),
+    )
+
+    programme: str = _column(Plain)
+    last: int = _column(BigInteger)
+    """The position that the block ends at."""
+    provider: str = _column(Plain)
+    payable: int = _column(BigInteger)
 
 
 class PolicyRow(SQLModel, table=True):

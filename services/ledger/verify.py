@@ -25,16 +25,17 @@ from services.ledger.evidence import (
 )
 from services.ledger.heads import ProgrammeUnknownError
 from services.ledger.recompute import SELECTED, Recomputation, RecomputeError
+from services.ledger.rows import Rows
 
 _ENTRIES = f"SELECT {SELECTED} FROM entry WHERE programme = $1 AND position >= $2 ORDER BY position LIMIT $3"
 _BLOCKS = f"SELECT {BLOCK_COLUMNS} FROM block WHERE programme = $1 AND last >= $2 ORDER BY last LIMIT $3"
+# None of these is without a provider; one that is, where someone took that guard away, is missing in its place.
+_PAYABLES = """
+SELECT last, provider, payable FROM payable
+WHERE programme = $1 AND (last, provider) >= ($2, $3) AND provider IS NOT NULL ORDER BY last, provider LIMIT $4"""
 _POLICIES = "SELECT digest, revision, content FROM policy WHERE programme = $1"
 _HEAD = f"""
 SELECT {HEAD_COLUMNS}, (SELECT count(*) FROM parked WHERE programme = $1) AS waiting FROM head WHERE programme = $1"""
-
-_CHUNK: Final = 2_000
-_LEAST: Final = -(2**63)
-"""Rows are read from the least position there can be: a forged one before the first is found too."""
 
 _TRANSACTION_TIMEOUT_SINCE: Final = 17
 
@@ -84,32 +85,6 @@ async def verify(
         return Verification(programme, walk.position, True)
 
 
-class _Rows:
-    """A programme's rows of one table, in the order of a key, read in chunks."""
-
-    def __init__(self, connection: Connection, query: str, key: str, programme: str) -> None:
-        self._connection = connection
-        self._query = query
-        self._key = key
-        self._programme = programme
-        self._chunk: list[asyncpg.Record] = []
-        self._taken = 0
-        self._at_least: int | None = _LEAST
-
-    async def next(self) -> asyncpg.Record | None:
-        """Return the next row, None after the last."""
-        if self._taken == len(self._chunk):
-            if self._at_least is None:
-                return None
-            self._chunk = await self._connection.fetch(self._query, self._programme, self._at_least, _CHUNK)
-            self._taken = 0
-            self._at_least = self._chunk[-1][self._key] + 1 if len(self._chunk) == _CHUNK else None
-            if not self._chunk:
-                return None
-        self._taken += 1
-        return self._chunk[self._taken - 1]
-
-
 class _Walk:
     """One way from the first position to the head."""
 
@@ -117,8 +92,9 @@ class _Walk:
         self._connection = connection
         self._programme = programme
         self._progress = progress
-        self._blocks = _Rows(connection, _BLOCKS, "last", programme)
-        self._entries = _Rows(connection, _ENTRIES, "position", programme)
+        self._blocks = Rows(connection, _BLOCKS, ("last",), programme)
+        self._entries = Rows(connection, _ENTRIES, ("position",), programme)
+        self._payables = Rows(connection, _PAYABLES, ("last", "provider"), programme)
         self._recomputation = Recomputation(programme)
         self._before = Kept()
 
@@ -159,14 +135,31 @@ class _Walk:
             raise _WrongError(first, str(error)) from None
         self._recomputation.begin_block(policy, recorded_at)
         leaves: list[bytes] = []
+        payables: dict[str, int] = {}
         while self.position < block["last"]:
-            leaves.append(self._check_entry(await self._entries.next()))
+            row = await self._entries.next()
+            leaves.append(self._check_entry(row))
+            if row is not None and row["payable"] is not None and row["accepted"]:
+                payables[row["provider"]] = row["payable"]
         if chain.merkle_root(leaves) != block["root"]:
             raise _WrongError(first, f"the block's root is not that of its entries {first} to {self.position}")
         issued = issued_text(self._recomputation.book.issued_by_period)
         if issued != block["issued"]:
             raise _WrongError(first, f"issued is {block['issued']} in the block, recomputed it is {issued}")
+        await self._check_payables(first, block["last"], payables)
         self._before = Kept(block["last"], block["hash"], block["recorded_at"], policy.revision)
+
+    async def _check_payables(self, first: int, last: int, expected: Mapping[str, int]) -> None:
+        """Compare what the table says of the providers that redeemed in a block with what its entries say."""
+        found: list[tuple[int, str, int]] = []
+        while (row := await self._payables.peek()) is not None and row["last"] <= last:
+            await self._payables.next()
+            found.append((row["last"], row["provider"], row["payable"]))
+        if found == sorted((last, provider, payable) for provider, payable in expected.items()):
+            return
+        said = ", ".join(f"{provider} {payable}" for _, provider, payable in found) or "nothing"
+        recomputed = ", ".join(f"{provider} {payable}" for provider, payable in sorted(expected.items())) or "nothing"
+        raise _WrongError(first, f"the payables after the block are {said}, recomputed they are {recomputed}")
 
     def _check_entry(self, row: asyncpg.Record | None) -> bytes:
         position = self.position + 1
@@ -185,6 +178,8 @@ class _Walk:
         entry = await self._entries.next()
         if entry is not None:
             raise _WrongError(min(entry["position"], after), "no block covers the entries from this position on")
+        if await self._payables.next() is not None:
+            raise _WrongError(after, "there are payables after the last block")
         if stray is not None:
             place = max(1, min(stray["first"], after))
             raise _WrongError(place, f"a block from {stray['first']} to {stray['last']} has no place in the chain")

@@ -52,7 +52,7 @@ async def write(
         raise doubts[0]
     parked = head.parked + len(batch.parked) - len(batch.unparked)
     if block:
-        await heads.move(connection, block[0], parked)
+        await heads.move(connection, block[0], batch.payables, parked)
     elif parked != head.parked:
         await heads.park(connection, batch.programme, parked)
     await parking.park(connection, batch.programme, batch.parked.values(), batch.recorded_at)

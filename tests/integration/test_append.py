@@ -295,7 +295,7 @@ async def test_a_quote_gives_what_append_gives_and_writes_nothing(ledger, ledger
 
 
 async def state_of(admin: asyncpg.Connection) -> list[object]:
-    tables = ("entry", "block", "policy", "head", "parked")
+    tables = ("entry", "block", "payable", "policy", "head", "parked")
     return [await admin.fetch(f"SELECT xmin::text, * FROM {table} ORDER BY 1, 2, 3") for table in tables]
 
 
@@ -342,7 +342,7 @@ async def test_a_book_that_forgets_nearly_all_decides_the_same(ledger, admin, da
     batches = [events[n : n + 7] for n in range(0, len(events), 7)]
     remembered = [await append(ledger, *batch) for batch in batches]
     await admin.execute("SET session_replication_role = 'replica'")
-    for table in ("entry", "block"):
+    for table in ("entry", "block", "payable"):
         await admin.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
         await admin.execute(f"DELETE FROM {table}")
     await admin.execute("DELETE FROM parked")

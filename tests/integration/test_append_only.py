@@ -5,7 +5,7 @@ import pytest
 from events_made import as_inbound, exhausted_event, issue_event, redemption_event
 
 CHENGDU = "chengdu-2024"
-KEPT = ("entry", "block", "policy")
+KEPT = ("entry", "block", "payable", "policy")
 CHANGES = [
     f"{change} {table}{rest}"
     for table in KEPT

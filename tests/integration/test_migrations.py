@@ -11,7 +11,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from events_made import as_inbound, issue_event, redemption_event
+from events_made import as_inbound, issue_event, providers_of, redemption_event
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -27,7 +27,7 @@ from services.ledger.migrate import current_revision, migrate, newest_revision
 from services.ledger.verify import verify
 
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
-TABLES = {"alembic_version", "block", "entry", "head", "parked", "policy"}
+TABLES = {"alembic_version", "block", "entry", "head", "parked", "payable", "policy"}
 
 DESCRIBED = """
 WITH relation AS (
@@ -137,6 +137,36 @@ async def test_a_ledger_with_keys_of_before_is_refused_and_left_as_it_was(empty,
     await connection.close()
 
 
+async def test_a_ledger_without_payables_is_given_them(empty, policies, superuser):
+    """As version 0.2 wrote it: what is in the table by now comes out the same when it is made of the entries."""
+    await migrate(empty)
+    pool = await connect(empty)
+    ledger = Ledger(pool, policies)
+    await ledger.open()
+    providers = providers_of("chengdu-2024")
+    await ledger.append("chengdu-2024", [as_inbound(issue_event(f"V-{number}")) for number in range(3)])
+    for at in range(0, 12, 3):
+        uses = [redemption_event(f"V-{n % 3}", n, provider=providers[n % 2], amount="10.00") for n in range(at, at + 3)]
+        await ledger.append("chengdu-2024", [as_inbound(use) for use in uses])
+    payables = "SELECT * FROM payable ORDER BY last, provider"
+    written = await pool.fetch(payables)
+    owner = await asyncpg.connect(empty)
+    for statement in (
+        "DROP TABLE payable",
+        "DROP INDEX entry_use",
+        "CREATE INDEX entry_use ON entry (voucher_id, programme, position) WHERE kind = 'redeemed' AND accepted",
+        "CREATE INDEX entry_payable ON entry (provider, programme, position) WHERE kind = 'redeemed' AND accepted",
+        "UPDATE alembic_version SET version_num = '0002'",
+    ):
+        await owner.execute(statement)
+    await owner.close()
+    await migrate(empty)
+    assert await pool.fetch(payables) == written
+    assert len(written) == 8
+    assert (await verify(pool, "chengdu-2024")).ok
+    await pool.close()
+
+
 async def test_two_at_once_and_then_it_works(empty, policies):
     assert await asyncio.gather(migrate(empty), migrate(empty)) == [newest_revision()] * 2
     pool = await connect(empty)
@@ -174,7 +204,7 @@ async def test_the_database_is_as_the_tables_say(empty):
 
 
 def _models() -> list[type[SQLModel]]:
-    return [tables.Entry, tables.Block, tables.PolicyRow, tables.Head, tables.ParkedRow]
+    return [tables.Entry, tables.Block, tables.PayableRow, tables.PolicyRow, tables.Head, tables.ParkedRow]
 
 
 async def test_indexes_and_constraints_are_as_the_tables_say(empty):

@@ -13,7 +13,7 @@ VOUCHERS = [f"V-{number}" for number in range(50)]
 ASKED = {
     "vouchers": (loading._VOUCHERS, (VOUCHERS,), {"entry_issue", "entry_use"}),
     "quotas": (loading._QUOTAS, ([uscc(1)] * 50, ["2024"] * 50), {"entry_quota"}),
-    "payables": (loading._PAYABLES, (providers_of(CHENGDU),), {"entry_payable"}),
+    "payables": (loading._PAYABLES, (providers_of(CHENGDU),), {"payable_newest"}),
     "events": (loading._KNOWN, (KEYS,), {"entry_key"}),
     "claims": (loading._CLAIMS, (KEYS,), {"entry_claim"}),
     "what came since": (loading._SINCE, (3_000, 3_020), {"entry_pkey"}),

@@ -28,7 +28,7 @@ from sqlalchemy.engine import make_url
 
 from schemas.codes import Code
 from services.ledger import chain, tables
-from services.ledger import verify as verify_module
+from services.ledger import rows as rows_module
 from services.ledger.append import Ledger, Limits, ProgrammeUnknownError
 from services.ledger.database import connect
 from services.ledger.entry import Decision
@@ -76,6 +76,10 @@ FIRSTS = [1, 3, 5, 9, 10, 12, 16, 17]
 """Where the blocks begin."""
 
 
+PAID = "SELECT DISTINCT block.first, last FROM payable JOIN block USING (programme, last) WHERE programme = $1"
+"""The blocks in which something was redeemed."""
+
+
 async def make_ledger(pool: asyncpg.Pool) -> None:
     now = datetime(2024, 5, 6, 4, tzinfo=UTC)
     policies = {CHENGDU: policy_with(), GUIZHOU: shipped()[GUIZHOU], EMPTY: shipped()[EMPTY]}
@@ -94,7 +98,7 @@ async def make_ledger(pool: asyncpg.Pool) -> None:
 
 
 async def take_protection_away(connection: asyncpg.Connection) -> None:
-    for table in ("entry", "block", "policy", "head"):
+    for table in ("entry", "block", "payable", "policy", "head"):
         await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
         columns = await connection.fetch(
             "SELECT column_name FROM information_schema.columns WHERE table_name = $1", table
@@ -165,7 +169,7 @@ async def test_a_ledger_with_everything_in_it_passes(stored):
 
 @pytest.mark.parametrize("chunk", [1, 2, 7])
 async def test_rows_may_come_in_chunks_of_any_size(stored, monkeypatch, chunk):
-    monkeypatch.setattr(verify_module, "_CHUNK", chunk)
+    monkeypatch.setattr(rows_module, "CHUNK", chunk)
     assert await verify(stored, CHENGDU) == Verification(CHENGDU, LAST, True)
     for position in range(1, LAST + 1):
         assert (
@@ -251,6 +255,26 @@ async def test_a_change_of_any_column_of_any_block_is_named(stored, column):
     assert tried >= len(FIRSTS)
 
 
+@pytest.mark.parametrize("column", tables.PayableRow.__table__.columns.keys())
+async def test_a_change_of_any_column_of_any_payable_is_named(stored, column):
+    firsts = {row["last"]: row["first"] for row in await stored.fetch(PAID, CHENGDU)}
+    assert len(firsts) > 1
+    for statement, row in await changes_of(stored, "payable", column):
+        async with changed(stored):
+            if await stored.execute(statement) == "UPDATE 0":
+                continue
+            expected = firsts[row["last"]]
+            if column == "last":  # it may stand at a block before its own now
+                moved = await stored.fetchval(
+                    "SELECT last FROM payable WHERE programme = $1 AND provider = $2 AND payable = $3",
+                    CHENGDU, row["provider"], row["payable"],
+                )  # fmt: skip
+                at = [first for first in FIRSTS if moved is not None and first <= max(moved, 1)]
+                expected = min(expected, at[-1]) if at else expected
+            found = await verify(stored, CHENGDU)
+            assert found.first_bad_position == expected, (statement, found)
+
+
 @pytest.mark.parametrize("column", tables.PolicyRow.__table__.columns.keys())
 async def test_a_change_of_any_column_of_any_policy_is_named_where_it_was_first_used(stored, column):
     first_used = {1: 1, 2: FIRSTS[REVISED_BEFORE]}
@@ -310,7 +334,10 @@ async def test_rows_that_are_missing_are_named(stored):
     assert await first_bad(stored, of("policy", "revision = 1")) == 1
     assert await first_bad(stored, of("policy", "revision = 2")) == FIRSTS[REVISED_BEFORE]
     assert await first_bad(stored, of("head")) == LAST
-    assert await first_bad(stored, of("head"), of("block"), of("entry")) == 0
+    assert await first_bad(stored, of("head"), of("block"), of("entry")) == 1
+    assert await first_bad(stored, of("head"), of("block"), of("entry"), of("payable")) == 0
+    for row in await stored.fetch(PAID, CHENGDU):
+        assert await first_bad(stored, of("payable", f"last = {row['last']}")) == row["first"]
 
 
 async def copy_of(connection: asyncpg.Connection, table: str, condition: str, **changes: str) -> str:
@@ -489,7 +516,7 @@ async def test_the_end_cut_off_with_its_hashes_made_right_is_told_by_nothing_but
 
 
 async def test_a_ledger_that_is_written_to_meanwhile_is_verified_as_of_one_moment(ledger, pool, monkeypatch):
-    monkeypatch.setattr(verify_module, "_CHUNK", 3)  # so that others write between one chunk and the next
+    monkeypatch.setattr(rows_module, "CHUNK", 3)  # so that others write between one chunk and the next
     await ledger.append(CHENGDU, [as_inbound(issue_event("V", amount="10000.00"))])
     writing = asyncio.create_task(_write(ledger))
     seen = set()
