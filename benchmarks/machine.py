@@ -79,7 +79,7 @@ async def described(database_url: str, redis_url: str, folder: Path) -> dict[str
 def touch_memory(share: float) -> int:
     """Write to so much of the free memory, page by page, and let it go; return how much that was, in bytes.
 
-    A virtual machine is given its memory as it first touches it, which takes five times as long as to write to it again: a
+    A virtual machine is given its memory as it first touches it, which takes about twice as long as to write to it again: a
     table that grows would be measured with that, on a machine that has only just started, and not on one that has run for a while.
     """
     free = _field("/proc/meminfo", "MemAvailable")
