@@ -5,10 +5,11 @@ one to say whether it can be read, and why not.
 """
 
 import json
+from collections import Counter
 from functools import lru_cache
 from typing import NoReturn
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from schemas.cloudevent import CloudEvent
 from schemas.codes import DeadLetterReason
@@ -35,13 +36,13 @@ def decode(raw: bytes | str, expected: str | None = None) -> Event:
 
     Raises UndecodableError with the reason (a dead-letter code) and a detail that names the field.
     """
-    if expected is not None:
-        event = read_plain(raw, expected) if isinstance(raw, bytes) else None
-        return event or read_by_form(raw, expected)
-    kind = _type_of(raw)
-    if kind not in ADAPTERS:
-        raise UndecodableError(DeadLetterReason.UNKNOWN_TYPE, f"type is {kind!r}, known are {', '.join(ADAPTERS)}")
-    return decode(raw, kind)
+    if expected is None:
+        kind = _document(raw).get("type")
+        if not isinstance(kind, str) or kind not in ADAPTERS:
+            raise _reason_of(raw)
+        expected = kind
+    event = read_plain(raw, expected) if isinstance(raw, bytes) else None
+    return event or read_by_form(raw, expected)
 
 
 def read_by_form(raw: bytes | str, expected: str) -> Event:
@@ -49,34 +50,20 @@ def read_by_form(raw: bytes | str, expected: str) -> Event:
     try:
         form = ADAPTERS[expected].validator.validate_json(raw)
     except ValidationError as error:
-        raise _reason_of(raw, expected, error) from None
-    if _may_hold_no_number(raw):
-        _document(raw)
+        raise _reason_of(raw, (expected, error)) from None
+    # The form takes the last of a name's values where there are two, and lets NaN pass in attributes that it ignores.
+    _document(raw)
     return event_of(form)
 
 
-def _may_hold_no_number(raw: bytes | str) -> bool:
-    """Whether NaN or Infinity occurs: pydantic-core lets them pass in attributes it ignores, but JSON has no such thing."""
-    data = raw.encode(errors="surrogatepass") if isinstance(raw, str) else raw
-    # A single byte is looked for much faster than a word, and most events have neither.
-    return (b"N" in data and b"NaN" in data) or (b"I" in data and b"Infinity" in data)
-
-
-def _no_number(literal: str) -> NoReturn:
-    raise ValueError(f"{literal} is not JSON")
-
-
-def _type_of(raw: bytes | str) -> str:
-    document = _document(raw)
-    kind = document.get("type")
-    if not isinstance(kind, str):
-        raise UndecodableError(DeadLetterReason.NOT_CLOUDEVENT, "type: a string is required")
-    return kind
-
-
 def _document(raw: bytes | str) -> dict[str, object]:
+    """Return the document, numbers aside: JSON in UTF-8 that every reader reads alike. Raises UndecodableError."""
     try:
-        document = json.loads(raw, parse_constant=_no_number)
+        # Not left to json, which takes UTF-16 too.
+        text = raw.decode() if isinstance(raw, bytes) else raw
+        document = json.loads(
+            text, object_pairs_hook=_each_name_once, parse_int=_number, parse_float=_number, parse_constant=_no_number
+        )
     except (ValueError, RecursionError) as error:
         raise UndecodableError(DeadLetterReason.NOT_JSON, f"not JSON in UTF-8: {error}") from None
     if not isinstance(document, dict):
@@ -84,8 +71,25 @@ def _document(raw: bytes | str) -> dict[str, object]:
     return document
 
 
+def _each_name_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the object; refuse one in which a name stands twice: another reader would take the other value (RFC 7493)."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        raise ValueError(f"the name {names.most_common(1)[0][0]!r} stands twice in one object")
+    return document
+
+
+def _number(_: str) -> int:
+    return 0
+
+
+def _no_number(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} is not JSON")
+
+
 @lru_cache(maxsize=1)
-def _envelope() -> type[BaseModel]:
+def _envelope() -> type[CloudEvent]:
     class AnyCloudEvent(CloudEvent):
         type: str
         data: dict[str, object]
@@ -93,23 +97,26 @@ def _envelope() -> type[BaseModel]:
     return AnyCloudEvent
 
 
-def _reason_of(raw: bytes | str, expected: str, error: ValidationError) -> UndecodableError:
-    """Say what is wrong, from the outside in: JSON, envelope, type, data. Slow, and only on the way of a bad event."""
+def _reason_of(raw: bytes | str, form: tuple[str, ValidationError] | None = None) -> UndecodableError:
+    """Say what is wrong, from the outside in: JSON, envelope, type, data. Slow, and only on the way of a bad event.
+
+    ``form`` is the type whose form refused it, and what that said; None where the event is of no known type.
+    """
     try:
-        kind = _type_of(raw)
+        kind = _document(raw).get("type")
+        _envelope().model_validate_json(raw)
     except UndecodableError as known:
         return known
-    try:
-        _envelope().model_validate_json(raw)
-    except ValidationError as envelope_error:
-        if any(problem["type"] in NOT_JSON_ERRORS for problem in envelope_error.errors()):
-            return UndecodableError(DeadLetterReason.NOT_JSON, told(envelope_error))
-        return UndecodableError(DeadLetterReason.NOT_CLOUDEVENT, told(envelope_error))
-    if kind not in ADAPTERS:
+    except ValidationError as error:
+        if any(problem["type"] in NOT_JSON_ERRORS for problem in error.errors()):
+            return UndecodableError(DeadLetterReason.NOT_JSON, told(error))
+        return UndecodableError(DeadLetterReason.NOT_CLOUDEVENT, told(error))
+    if form is None or kind not in ADAPTERS:
         return UndecodableError(DeadLetterReason.UNKNOWN_TYPE, f"type is {kind!r}, known are {', '.join(ADAPTERS)}")
+    expected, refused = form
     if kind != expected:
         return UndecodableError(DeadLetterReason.WRONG_STREAM, f"type is {kind!r}, this stream carries {expected!r}")
-    return UndecodableError(DeadLetterReason.INVALID_DATA, told(error))
+    return UndecodableError(DeadLetterReason.INVALID_DATA, told(refused))
 
 
 def told(error: ValidationError) -> str:

@@ -7,9 +7,9 @@ read here they read too, and to the same event: the tests try it on all that the
 import re
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Final, TypeVar
 
-from msgspec import Meta, MsgspecError, Struct
+from msgspec import MsgspecError
 from msgspec.json import Decoder
 
 from schemas.events import (
@@ -18,24 +18,17 @@ from schemas.events import (
     Event,
     ExhaustedData,
     IssuedData,
-    Item,
-    Kind,
-    Organisation,
     QuotaExhausted,
     RedeemedData,
-    Scope,
-    Size,
     VoucherIssued,
     VoucherRedeemed,
 )
 from schemas.identifiers import PERIOD_PATTERN, PROGRAMME_PATTERN, VOUCHER_PATTERN
 from schemas.money import FEN_PER_YUAN
+from schemas.spelling import ExhaustedEvent, IssuedEvent, RedeemedEvent, strings_of
 
 When = TypeVar("When", date, datetime)
 
-_Text64 = Annotated[str, Meta(min_length=1, max_length=64)]
-_Text128 = Annotated[str, Meta(min_length=1, max_length=128)]
-_Text256 = Annotated[str, Meta(min_length=1, max_length=256)]
 # The forms' bounds are moments in UTC: a year less at both ends is inside them in every time zone.
 _YEARS: Final = range(2001, 2099)
 _OBJECTS_MAX: Final = 5
@@ -48,92 +41,24 @@ _amount = re.compile(r"(0|[1-9][0-9]{0,11})\.([0-9]{2})").fullmatch
 _voucher_id = re.compile(VOUCHER_PATTERN).fullmatch
 
 
+_issued = Decoder(IssuedEvent).decode
+_redeemed = Decoder(RedeemedEvent).decode
+_exhausted = Decoder(ExhaustedEvent).decode
+_anything = Decoder().decode
+
+_ISSUED_STRINGS: Final = strings_of(IssuedEvent)
+_REDEEMED_STRINGS: Final = strings_of(RedeemedEvent)
+_EXHAUSTED_STRINGS: Final = strings_of(ExhaustedEvent)
+
+
 class _UnusualError(ValueError):
     """It is spelt in a way that is not read here."""
 
 
-class _Envelope(Struct, gc=False):
-    specversion: Literal["1.0"]
-    id: _Text128
-    source: _Text256
-    time: str
-
-
-class _Redeemed(Struct, gc=False):
-    redemption_id: _Text128
-    voucher_id: str
-    programme: str
-    provider: _Text64
-    amount: str
-    order_number: _Text128 | None = None
-    invoice_number: _Text128 | None = None
-    item: Item | None = None
-
-
-class _RedeemedEvent(_Envelope, gc=False):
-    type: Literal["voucher.redeemed.v1"]
-    data: _Redeemed
-    subject: str | None = None
-
-
-class _Applicant(Struct, gc=False):
-    uscc: _Text64
-    organisation: Organisation
-    name: _Text256 | None = None
-    size: Size | None = None
-    industry: _Text256 | None = None
-    region: _Text256 | None = None
-    prior_year_revenue: str | None = None
-
-
-class _Contract(Struct, gc=False):
-    number: _Text128
-    provider: _Text64
-    fee: str
-    signed_on: date
-    ends_on: date | None = None
-
-
-class _Issued(Struct, gc=False):
-    voucher_id: str
-    programme: str
-    kind: Kind
-    amount: str
-    enterprise: _Applicant
-    contract: _Contract
-    valid_until: date | None = None
-
-
-class _IssuedEvent(_Envelope, gc=False):
-    type: Literal["voucher.issued.v1"]
-    data: _Issued
-    subject: str | None = None
-
-
-class _Exhausted(Struct, gc=False):
-    programme: str
-    scope: Scope
-    period: str
-    enterprise: _Text64 | None = None
-    reason: _Text256 | None = None
-
-
-class _ExhaustedEvent(_Envelope, gc=False):
-    type: Literal["quota.exhausted.v1"]
-    data: _Exhausted
-    subject: _Text256 | None = None
-
-
-_issued = Decoder(_IssuedEvent).decode
-_redeemed = Decoder(_RedeemedEvent).decode
-_exhausted = Decoder(_ExhaustedEvent).decode
-
-
 def read_plain(raw: bytes, expected: str) -> Event | None:
     """Return the event, None when it is not spelt in the usual way; ``expected`` is its type."""
-    # A character that no name may have can only stand in JSON behind a backslash, but for DEL. There are no lists in an event, few
-    # objects, and nothing long: what is deep or long is in attributes that are not ours, and may be too much for the forms.
-    if len(raw) > _BYTES_MAX or b"\\" in raw or b"\x7f" in raw or b"[" in raw or raw.count(b"{") > _OBJECTS_MAX:
+    # A character that no name may have can only stand in JSON behind a backslash, but for DEL. Nothing in an event is long.
+    if len(raw) > _BYTES_MAX or b"\\" in raw or b"\x7f" in raw:
         return None
     try:
         if not raw.isascii():
@@ -153,6 +78,8 @@ def _read_redeemed(raw: bytes) -> VoucherRedeemed:
     read = _redeemed(raw)
     data = read.data
     voucher_id = data.voucher_id
+    left_out = (read.subject, read.datacontenttype, data.order_number, data.invoice_number, data.item).count(None)
+    _check_names(raw, _REDEEMED_STRINGS - 2 * left_out)
     if not _voucher_id(voucher_id) or (read.subject is not None and read.subject != voucher_id):
         raise _UnusualError
     return VoucherRedeemed(read.id, read.source, read.subject, _time(read.time), RedeemedData(
@@ -165,6 +92,11 @@ def _read_issued(raw: bytes) -> VoucherIssued:
     read = _issued(raw)
     data = read.data
     voucher_id, applicant, contract = data.voucher_id, data.enterprise, data.contract
+    left_out = (
+        read.subject, read.datacontenttype, applicant.name, applicant.size, applicant.industry, applicant.region,
+        applicant.prior_year_revenue, contract.ends_on, data.valid_until,
+    ).count(None)  # fmt: skip
+    _check_names(raw, _ISSUED_STRINGS - 2 * left_out)
     if not _voucher_id(voucher_id) or (read.subject is not None and read.subject != voucher_id):
         raise _UnusualError
     revenue = applicant.prior_year_revenue
@@ -183,6 +115,8 @@ def _read_exhausted(raw: bytes) -> QuotaExhausted:
     read = _exhausted(raw)
     data = read.data
     enterprise = data.enterprise
+    left_out = (read.subject, read.datacontenttype, enterprise, data.reason).count(None)
+    _check_names(raw, _EXHAUSTED_STRINGS - 2 * left_out)
     if (enterprise is not None) != (data.scope == "enterprise") or not _is_period(data.period):
         raise _UnusualError
     if enterprise is not None and read.subject is not None and read.subject != enterprise:
@@ -190,6 +124,25 @@ def _read_exhausted(raw: bytes) -> QuotaExhausted:
     return QuotaExhausted(read.id, read.source, read.subject, _time(read.time), ExhaustedData(
         _programme(data.programme), data.scope, enterprise, data.period, data.reason
     ))  # fmt: skip
+
+
+def _check_names(raw: bytes, strings: int) -> None:
+    """Raise _UnusualError where a name stands twice in one object; ``strings`` is how many there are in what was read."""
+    # Nothing is escaped, so each string takes two quotation marks. Where there are no more of them than what was read takes, no name
+    # stands there twice, nor one that is not known.
+    marks = raw.count(b'"')
+    if marks == 2 * strings:
+        return
+    # What is deep is in attributes that are not ours, and may be too much for the forms.
+    if b"[" in raw or raw.count(b"{") > _OBJECTS_MAX or marks != 2 * _strings_in(_anything(raw)):
+        raise _UnusualError
+
+
+def _strings_in(value: object) -> int:
+    """Return how many strings there are in a document of objects, where of a name that stands twice only one is left."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(_strings_in, value.values()))
+    return isinstance(value, str)
 
 
 def _time(text: str) -> datetime:

@@ -107,7 +107,7 @@ def test_attributes_that_are_ignored_are_json_all_the_same(event, extra):
 
 @pytest.mark.parametrize("field", ["id", "time", "data", "amount", "voucher_id", "period", "type"])
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event["type"])
-def test_a_key_that_comes_twice_counts_as_for_the_form(event, field):
+def test_a_name_that_stands_twice_is_left_to_the_form(event, field):
     raw = on_wire(event)
     for place in (raw.rindex(b"}"), raw.rindex(b"}", 0, raw.rindex(b"}"))):
         for value in (b'"other"', b'"2.00"', b'"2024-06-02T00:00:00Z"', b"1", b"{}"):
