@@ -47,6 +47,10 @@ def _known_zone(name: str) -> str:
     return name
 
 
+# TOML has whole numbers, truths and days of its own: nothing is taken for one that only looks like it ("no", 1.0, the day 0).
+Whole = Annotated[int, Field(strict=True)]
+YesOrNo = Annotated[bool, Field(strict=True)]
+CalendarDay = Annotated[date, Field(strict=True)]
 Uscc = Annotated[str, AfterValidator(check_uscc)]
 Share = Annotated[
     int,
@@ -79,8 +83,8 @@ class Source(Part):
     """Where rules were read: a document, its date, and the date it was read on."""
 
     title: NotEmpty
-    published_on: date | None = None
-    read_on: date | None = None
+    published_on: CalendarDay | None = None
+    read_on: CalendarDay | None = None
     note: NotEmpty | None = None
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from schemas.events import Kind
 from schemas.identifiers import ProgrammeCode
-from schemas.parts import Names, Part, Rule, Source
+from schemas.parts import Names, Part, Rule, Source, Whole
 from schemas.rules import (
     Applicants,
     Authority,
@@ -30,12 +30,18 @@ from schemas.rules import (
     Validity,
 )  # fmt: skip
 
+REVISION_MAX = 2**31 - 1
+
+
+class NotTomlError(ValueError):
+    """A policy file is no TOML; the message says where and why."""
+
 
 class Policy(Part):
     """All rules of one programme."""
 
     code: ProgrammeCode
-    revision: Annotated[int, Field(ge=1)] = 1
+    revision: Annotated[Whole, Field(ge=1, le=REVISION_MAX)] = 1
     names: Names
     sources: Annotated[dict[str, Source], Field(min_length=1)]
     authority: Authority
@@ -156,6 +162,15 @@ def _sorted(content: object) -> object:
 def read_policy(path: Path) -> Policy:
     """Read one policy file.
 
-    Raises OSError when it cannot be read, tomllib.TOMLDecodeError when it is no TOML, pydantic.ValidationError when a rule is wrong.
+    Raises OSError when it cannot be read, NotTomlError when it is no TOML, pydantic.ValidationError when a rule is wrong.
     """
-    return Policy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    return Policy.model_validate(_read_toml(path))
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise NotTomlError("lists or tables are nested too deep") from None
+    except ValueError as error:  # also where a number has more digits than Python reads
+        raise NotTomlError(str(error)) from None

@@ -1,6 +1,5 @@
 """The rules that a programme can be made of. Each names its source and whether that is published or assumed."""
 
-from datetime import date
 from functools import cached_property
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
@@ -9,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from schemas.events import Item, Kind, Organisation, Size
 from schemas.money import Amount
-from schemas.parts import Names, Part, Rule, Share, Some, Uscc, Zone
+from schemas.parts import CalendarDay, Names, Part, Rule, Share, Some, Uscc, Whole, YesOrNo, Zone
 
 
 class Authority(Rule):
@@ -22,8 +21,8 @@ class Authority(Rule):
 class Period(Rule):
     """When vouchers are issued, both days included, and which date an issue counts on."""
 
-    opens_on: date
-    closes_on: date
+    opens_on: CalendarDay
+    closes_on: CalendarDay
     time_zone: Zone = "Asia/Shanghai"
     attribution: Literal["occurred_at", "recorded_at", "contract_signed_on"] = "occurred_at"
 
@@ -92,11 +91,11 @@ class Providers(Rule):
 class ContractRule(Rule):
     """Which contracts count: signed in a window, of a term at most, each for one voucher only."""
 
-    signed_from: date | None = None
-    signed_until: date | None = None
-    term_months_max: Annotated[int, Field(ge=1, le=120)] | None = None
+    signed_from: CalendarDay | None = None
+    signed_until: CalendarDay | None = None
+    term_months_max: Annotated[Whole, Field(ge=1, le=120)] | None = None
     """Of contracts whose event says when they end (``ends_on``); an authority that leaves that out vouches for the term."""
-    one_voucher_each: bool = True
+    one_voucher_each: YesOrNo = True
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -155,9 +154,9 @@ class Cap(Rule):
 class Validity(Rule):
     """How long a voucher may be used: months or days from its issue, and never after a day."""
 
-    months: Annotated[int, Field(ge=1, le=120)] | None = None
-    days: Annotated[int, Field(ge=1, le=3660)] | None = None
-    until: date | None = None
+    months: Annotated[Whole, Field(ge=1, le=120)] | None = None
+    days: Annotated[Whole, Field(ge=1, le=3660)] | None = None
+    until: CalendarDay | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:

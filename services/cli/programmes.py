@@ -1,6 +1,5 @@
 """``programmes``: the policies, and what is wrong in a policy file. ``schemas export``: the contract's JSON Schemas."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from schemas import export
 from schemas.money import format_yuan
 from schemas.parts import Rule
-from schemas.policy import Policy, read_policy
+from schemas.policy import NotTomlError, Policy, read_policy
 from services.cli.app import BAD_USAGE, FOUND_WRONG, CommandError, Json, app, err, out, print_json, print_table, stop
 from services.programmes import load_policies
 from services.settings import read_settings
@@ -114,7 +113,7 @@ def _problems(file: Path) -> list[str]:
         policy = read_policy(file)
     except OSError as error:
         raise CommandError(f"{file}: cannot be read: {error.strerror}", BAD_USAGE) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except NotTomlError as error:
         return [f"not TOML: {error}"]
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False, include_context=False)

@@ -1,6 +1,5 @@
 """The programmes' policy files: one TOML file a programme, shipped with the package or in a folder of one's own."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -8,7 +7,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from schemas.decoding import told
-from schemas.policy import Policy, read_policy
+from schemas.policy import NotTomlError, Policy, read_policy
 
 SHIPPED: Final = Path(__file__).parent
 """The folder with the policy files that come with the package."""
@@ -24,7 +23,7 @@ def load_policy(path: Path) -> Policy:
         policy = read_policy(path)
     except OSError as error:
         raise PolicyError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except NotTomlError as error:
         raise PolicyError(f"{path}: not TOML: {error}") from None
     except ValidationError as error:
         raise PolicyError(f"{path}: {told(error)}") from None
