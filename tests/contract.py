@@ -4,7 +4,7 @@ Slow and short. JSON is read here by RFC 8259, with what RFC 7493 adds: each nam
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -24,7 +24,8 @@ _TIME = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
 )
 
-ISSUED, REDEEMED, EXHAUSTED = "voucher.issued.v1", "voucher.redeemed.v1", "quota.exhausted.v1"
+KINDS = ("voucher.issued", "voucher.redeemed", "quota.exhausted")
+ISSUED, REDEEMED, EXHAUSTED = (f"{kind}.v1" for kind in KINDS)
 
 
 class NotReadError(Exception):
@@ -46,6 +47,27 @@ def said(raw: bytes, expected: str | None) -> dict[str, Any]:
     if subject is not None and about is not None and subject != about:
         raise NotReadError("invalid_data")
     return {"id": document["id"], "source": document["source"], "subject": subject, "time": time, "data": data}
+
+
+def refused_on(key: str, raw: bytes, authorities: Mapping[str, str]) -> str | None:
+    """Return the dead letter's reason of these bytes on this stream, None where its owner may say this there.
+
+    ``authorities`` are the USCCs of those who issue, by the programme; other programmes are not known.
+    """
+    stream, owner = key.split(":")
+    try:
+        event = said(raw, f"{stream}.v1")
+    except NotReadError as error:
+        return str(error)
+    programme, source = event["data"]["programme"], event["source"]
+    if programme not in authorities:
+        return "programme_unknown"
+    if stream == "voucher.redeemed":
+        may = event["data"]["provider"] == owner and source == f"urn:uscc:{owner}"
+    else:
+        closes = stream == "quota.exhausted" and source == f"urn:voucher-ledger:{owner}"
+        may = programme == owner and (closes or source == f"urn:uscc:{authorities[owner]}")
+    return None if may else "wrong_stream"
 
 
 def _read_json(raw: bytes) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -35,8 +36,26 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.
 WIDTH_OF_A_FILE = 160
 """A pipe or a file has no width of its own."""
 
-out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
-err = Console(stderr=True, soft_wrap=True, width=None if sys.stderr.isatty() else WIDTH_OF_A_FILE)
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
+
+
+def visible(text: str) -> str:
+    """Return the text with each character that steers a terminal or hides in it as its escape, as JSON writes it.
+
+    What producers sent is shown to operators: it must not move their cursor, or write from right to left.
+    """
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+class _Console(Console):
+    """A console that shows texts as they are, and lets none of them steer the terminal."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **options)
+
+
+out = _Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
+err = _Console(stderr=True, soft_wrap=True, width=None if sys.stderr.isatty() else WIDTH_OF_A_FILE)
 
 FOUND_WRONG = 1
 BAD_USAGE = 2
@@ -109,7 +128,7 @@ def do(work: Coroutine[Any, Any, Result]) -> Result:
 
 def print_json(document: object) -> None:
     """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(visible(json.dumps(document, ensure_ascii=False, indent=2)) + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -124,7 +143,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
             no_wrap=right or number == 0,
         )
     for row in rows:
-        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+        table.add_row(*("" if cell is None else escape(visible(str(cell))) for cell in row))
     out.print(table)
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 import asyncpg
 import pytest
 import pytest_asyncio
+from inside import Run, run_inside
 from sqlalchemy.engine import make_url
 from verified import verify_all_of
 
@@ -109,3 +110,13 @@ async def redis(redis_url: str) -> AsyncIterator[broker.Redis]:
     client = broker.connect(redis_url)
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+def command(
+    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Return what runs a command as its process would, but in this one, on the test's database and the empty broker."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    return run_inside(monkeypatch, capsys)

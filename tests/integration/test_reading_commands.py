@@ -1,53 +1,15 @@
 """The commands that read: what they print for machines and for people, and how they end."""
 
-import asyncio
-import json
-import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from events_made import ENTERPRISE, Wire, as_inbound, issue_event, raw, redemption_event
 
 from schemas import export
-from services.cli import app, run
 from services.ledger.append import Ledger
 from services.programmes import SHIPPED
 
 CHENGDU, GUIZHOU = "chengdu-2024", "guizhou-2024"
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> dict[str, object]:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Awaitable[Ended]]
-
-
-@pytest.fixture
-def command(
-    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Run a command as its process would, but in this one."""
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-
-    async def run_it(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["voucher-ledger", *map(str, arguments)])
-        capsys.readouterr()
-        status = await asyncio.to_thread(run, app)
-        return Ended(status, *capsys.readouterr())
-
-    return run_it
 
 
 @pytest.fixture
