@@ -31,6 +31,8 @@ REDEEMED = f"voucher.redeemed:{providers_of(CHENGDU)[0]}"
 STREAMS = (ISSUED, REDEEMED, EXHAUSTED)
 AUTHORITIES = {CHENGDU: authority_of(CHENGDU)}
 GOOD = 100
+MAYBE_LONG = 500
+"""Among so many a text of a mebibyte may be; more of them would only fill the memory."""
 SENT_AT_ONCE = 100
 
 
@@ -73,7 +75,7 @@ def spoilt(chance: Random, count: int) -> Iterator[Sent]:
     for number in range(count):
         for stream in STREAMS:
             others = [made(kind, f"S{number}") for kind in STREAMS]
-            data = spoil(chance, made(stream, f"S{number}"), others, long=True).raw
+            data = spoil(chance, made(stream, f"S{number}"), others, long=number < MAYBE_LONG).raw
             yield Sent(stream, tuple(fields_with(chance, data)))
 
 

@@ -18,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from ledger_in_memory import LedgerInMemory
 from many import many, tries
-from spoiling import MIB, Spoilt, spoil
+from spoiling import MIB, VALUES, Spoilt, spoil
 from wire_events import EVENTS, ISSUED, REDEEMED, changed, on_wire
 
 from schemas.codes import DeadLetterReason
@@ -95,6 +95,18 @@ def test_every_reading_is_that_of_the_contract(one, other):
         leaves = leaves_of(plain_of(decode(raw)))
         assert {type(leaf) for leaf in leaves} <= {str, int, date, datetime, type(None)}
         assert not any("\0" in leaf.encode().decode() for leaf in leaves if isinstance(leaf, str))
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event["type"])
+def test_every_value_in_the_place_of_one_that_is_ignored_and_of_one_that_is_not(event):
+    raw, kind = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(), event["type"]
+    end = raw.rindex(b"}")
+    for value in VALUES:
+        beside, within = (raw[:place] + b',"extra":' + value + raw[place:] for place in (end, raw.rindex(b"}", 0, end)))
+        for one in (beside, within, raw.replace(b'"chengdu-2024"', value), raw.replace(b'"1.0"', value)):
+            wanted = by_contract(one, kind)
+            assert by_code(decode, one, kind) == by_code(read_by_form, one, kind) == wanted
+            assert by_code(read_plain, one, kind) in (None, wanted)
 
 
 def test_what_is_tried_is_of_every_kind():
