@@ -12,7 +12,7 @@ from typing import Final
 import asyncpg
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from schemas.events import EXHAUSTED
 from schemas.identifiers import ledger_source
@@ -24,6 +24,7 @@ from services.ledger.entry import event_key
 from services.ledger.policies import Policies
 from services.notifications import Row, exhausted_event, exhausted_event_id, exhausts, notification
 from services.settings import Settings
+from services.trimming import trim
 
 log = structlog.get_logger()
 
@@ -72,6 +73,7 @@ class Notifier:
         self._cursors: dict[str, int] = {}
         self._distance: dict[str, int] = {}
         self._trouble: str | None = "starting"
+        self._untrimmed: str | None = None
 
     async def run(self) -> None:
         """Notify until cancelled; while the database or the broker is away or refuses us, wait and begin again."""
@@ -103,6 +105,7 @@ class Notifier:
             while True:
                 if loop.time() - looked_at > _CHECK_EVERY_SECONDS:
                     await self._take_on(connection, redis)
+                    await self._trim(redis)
                     looked_at = loop.time()
                 if await self._round(connection, redis):
                     found_at = loop.time()
@@ -122,6 +125,19 @@ class Notifier:
             if self._cursors.get(programme) != stands_at:
                 log.info("notifying", programme=programme, after=stands_at)
                 self._cursors[programme] = stands_at
+
+    async def _trim(self, redis: Redis) -> None:
+        """Keep as many notifications as are wanted; the cursor is the stream's last id, which stays. That it fails stops nothing."""
+        keep = self._settings.keep_notifications
+        if keep is None:
+            return
+        try:
+            for programme, cursor in self._cursors.items():
+                await trim(redis, notification_stream(programme), f"{max(cursor - keep, 0) + 1}-0")
+            self._untrimmed = None
+        except ResponseError as error:
+            self._untrimmed = f"trimming notifications: {type(error).__name__}: {error}"
+            log.warning("not trimmed", because=self._untrimmed)
 
     async def _round(self, connection: Connection, redis: Redis) -> bool:
         """Notify of some entries of each programme; return whether there were any."""
@@ -168,4 +184,6 @@ class Notifier:
             return Answer(
                 ok=False, because=f"notified of more than the ledger has: {', '.join(ahead)} (restored from a backup?)"
             )
+        if self._untrimmed is not None:
+            return Answer(ok=False, because=self._untrimmed)
         return Answer(ok=True, because=f"{sum(self._distance.values())} entries behind")

@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     """How long a redemption waits for its voucher."""
     expire_every_seconds: Annotated[float, Field(gt=0)] = 30
     """How often waits that are over are looked for."""
+    keep_days: Annotated[float, Field(ge=0, le=36_500)] = 7
+    """Days for which acknowledged entries stay on the inbound streams: longer than from one backup to the next."""
+    trim_every_seconds: Annotated[float, Field(gt=0)] = 60
+    """How often a consumer looks for entries that were kept long enough."""
     retry_seconds_max: Annotated[float, Field(gt=0)] = 5
     """The longest pause between two tries while the database or the broker is away."""
     graceful_seconds: Annotated[float, Field(gt=0)] = 15
@@ -89,6 +93,8 @@ class Settings(BaseSettings):
     """How often the notifier looks for new entries when there are none; eight times as often while they come."""
     notify_batch_size: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Notifications written in one go."""
+    keep_notifications: Annotated[int, Field(ge=1)] | None = None
+    """Notifications that stay on each programme's stream, the newest ones; all of them when not set."""
     health_host: str = "127.0.0.1"
     """The address that /livez and /readyz are bound to."""
     health_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
@@ -121,6 +127,11 @@ class Settings(BaseSettings):
     def wait(self) -> timedelta:
         """How long a redemption waits for its voucher."""
         return timedelta(hours=self.wait_hours)
+
+    @property
+    def keep(self) -> timedelta:
+        """How long acknowledged entries stay on the inbound streams."""
+        return timedelta(days=self.keep_days)
 
     def require_database_url(self) -> str:
         """Return the database's URL; raise SettingsError when there is none."""

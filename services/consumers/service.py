@@ -19,6 +19,7 @@ from services.broker import AWAY, GROUP, InboundStream
 from services.consumers import rounds
 from services.consumers.claims import Claimer
 from services.consumers.intake import Intake, RawEntry
+from services.consumers.trims import Trimmer
 from services.health import Answer, serve_health
 from services.ledger.append import Ledger, Limits
 from services.ledger.database import TRANSIENT, connect
@@ -170,8 +171,12 @@ class Consumer:
             log.info("stopped", entries=self._intake.health.entries)
 
     def _beside(self, ledger: Ledger, claimer: Claimer) -> list[Any]:
+        troubles = claimer.intake.health.troubles
+        trimmer = Trimmer(
+            claimer.redis, self.streams, self.settings.keep, self.settings.trim_every_seconds, troubles
+        )  # fmt: skip
         beside: list[Any] = [
-            claimer.run(), self._end_waits(ledger, claimer.intake.health.troubles), self._watch_readers(),
+            claimer.run(), trimmer.run(), self._end_waits(ledger, troubles), self._watch_readers(),
         ]  # fmt: skip
         if self.settings.health_port is not None:
             beside.append(serve_health(self.settings.health_host, self.settings.health_port, self.ready))
