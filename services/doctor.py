@@ -6,11 +6,13 @@ from typing import Final
 
 import asyncpg
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from schemas.policy import Policy
 from services.broker import AWAY, inbound_streams, notification_stream
 from services.ledger.database import SERVICE_ROLE, TRANSIENT, connect_once
 from services.ledger.migrate import current_revision, newest_revision
+from services.producers import Producer, producers
 from services.queues import Queue, queues
 from services.settings import Settings
 
@@ -38,12 +40,14 @@ class Finding:
 async def examine(settings: Settings, policies: Mapping[str, Policy]) -> list[Finding]:
     """Look at everything; never raises for what it looks at."""
     findings = [Finding("programmes", ok=True, found=", ".join(policies))]
-    findings += await _database(settings, policies)
-    findings += await _broker(settings, policies)
+    senders: list[Producer] = []
+    findings += await _database(settings, policies, senders)
+    findings += await _broker(settings, policies, senders)
     return findings
 
 
-async def _database(settings: Settings, policies: Mapping[str, Policy]) -> list[Finding]:
+async def _database(settings: Settings, policies: Mapping[str, Policy], senders: list[Producer]) -> list[Finding]:
+    """Look at the database, and find out which producers the ledger has events of."""
     url = settings.require_database_url()
     try:
         revision = await current_revision(settings.migration_database_url or url)
@@ -58,6 +62,7 @@ async def _database(settings: Settings, policies: Mapping[str, Policy]) -> list[
         major = connection.get_server_version().major
         guards = await connection.fetchval(_GUARDS)
         heads = {row["programme"]: row for row in await connection.fetch(_HEADS)}
+        senders += [one for one in await producers(connection, policies) if one.last is not None]
     finally:
         await connection.close()
     return [
@@ -93,11 +98,32 @@ def _is_unread(row: Queue) -> bool:
     return row.last_read_seconds is None or row.last_read_seconds > READ_WITHIN_SECONDS
 
 
-async def _broker(settings: Settings, policies: Mapping[str, Policy]) -> list[Finding]:
+def _some(streams: list[str]) -> str:
+    return ", ".join(streams[:3]) + (" …" if len(streams) > 3 else "")
+
+
+async def _lost(redis: Redis, senders: list[Producer]) -> list[str]:
+    """Return the streams that never had an entry on this broker, though the ledger has events from them."""
+    lost = []
+    for stream in dict.fromkeys(one.stream for one in senders):
+        try:
+            info = await redis.xinfo_stream(stream)
+        except ResponseError as error:
+            if "no such key" not in str(error):
+                raise
+            lost.append(stream)
+        else:
+            if info["last-generated-id"] == b"0-0":
+                lost.append(stream)
+    return lost
+
+
+async def _broker(settings: Settings, policies: Mapping[str, Policy], senders: list[Producer]) -> list[Finding]:
     redis = Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5)
     try:
         info = await redis.info()
         rows = await queues(redis, policies)
+        lost = await _lost(redis, senders)
     except AWAY as error:
         return [Finding("broker", ok=False, found=str(error), advice="check REDIS_URL, and that Redis or Valkey runs")]
     finally:
@@ -118,7 +144,12 @@ async def _broker(settings: Settings, policies: Mapping[str, Policy]) -> list[Fi
         ),
         Finding(
             "streams read", ok=not unread, found=f"{inbound - len(unread)} of {inbound} inbound streams have consumers",
-            advice=f"run the consumers: nobody reads {', '.join(unread[:3])}{' …' if len(unread) > 3 else ''}",
+            advice=f"run the consumers: nobody reads {_some(unread)}",
+        ),
+        Finding(
+            "streams kept", ok=not lost,
+            found=f"{len(lost)} streams that the ledger has events from never had an entry here" if lost else "yes",
+            advice=f"was the broker lost? Producers send again ({_some(lost)}): `voucher-ledger producers` says from where on",
         ),
         Finding("notifications", ok=True, found=", ".join(
             f"{row.stream.split(':', 1)[1]} {row.length}" for row in rows if row.stream in map(notification_stream, policies)

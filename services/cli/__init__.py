@@ -7,6 +7,7 @@ from typing import Final
 from services.cli import (
     demo,
     letters,
+    producers,
     programmes,
     publishing,
     queues,
@@ -20,7 +21,7 @@ from services.cli import (
 from services.cli.app import app, run
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
-    demo, serving, setup, publishing, quoting, programmes, reading, queues, letters, telling, verifying,
+    demo, serving, setup, publishing, quoting, programmes, reading, queues, letters, telling, verifying, producers,
 )  # fmt: skip
 """The modules that add their commands to the app by being imported."""
 

@@ -1,11 +1,12 @@
 """The doctor on the real servers: what is well, and what to do about what is not."""
 
 import contextlib
+from unittest.mock import ANY
 
 import pytest
-from events_made import issue_event
+from events_made import issue_event, providers_of, redemption_event
 from eventually import eventually
-from line import CHENGDU, quick_settings, running, send
+from line import CHENGDU, entered, quick_settings, running, send, settled
 
 from services import doctor
 from services.consumers.service import served_policies
@@ -40,6 +41,35 @@ async def test_a_stream_whose_consumers_are_gone_is_not_read_though_the_group_st
         await eventually(lambda: is_unread(settings))
         advice = (await found(settings))["streams read"].advice
     assert advice == f"run the consumers: nobody reads voucher.issued:{CHENGDU}"
+
+
+async def test_a_broker_that_never_had_what_the_ledger_has_is_found_until_the_producers_have_sent_again(
+    settings, redis, admin
+):
+    issued, redeemed = f"voucher.issued:{CHENGDU}", f"voucher.redeemed:{providers_of(CHENGDU)[0]}"
+    events = [issue_event("V0"), redemption_event("V0")]
+    async with contextlib.AsyncExitStack() as stack:
+        for name in ("issued", "redeemed", "exhausted"):
+            await stack.enter_async_context(running(name, settings))
+        for number, event in enumerate(events):
+            await send(redis, event)
+            await entered(admin, number + 1)
+        await settled(redis, [issued, redeemed])
+        assert (await found(settings))["streams kept"] == Finding("streams kept", ok=True, found="yes", advice=ANY)
+        await redis.xtrim(issued, maxlen=0)
+        assert (await found(settings))["streams kept"].ok, "what was trimmed was there"
+    await redis.flushall()
+    lost = (await found(settings))["streams kept"]
+    assert (lost.ok, lost.found) == (False, "2 streams that the ledger has events from never had an entry here")
+    assert f"({issued}, {redeemed})" in lost.advice
+    assert "voucher-ledger producers" in lost.advice
+    async with running("issued", settings), running("redeemed", settings):
+        await send(redis, events[0])
+        await settled(redis, [issued, redeemed])
+        lost = (await found(settings))["streams kept"]
+        assert f"({redeemed})" in lost.advice
+        await send(redis, events[1])
+        assert (await found(settings))["streams kept"].ok
 
 
 async def is_unread(settings) -> bool:

@@ -52,6 +52,30 @@ async def test_voucher(used, command):
     assert (unknown.status, unknown.out) == (1, "")
 
 
+async def test_producers(used, command):
+    ended = await command("producers", "--json")
+    assert (ended.status, ended.err) == (0, "")
+    rows = {(one["stream"], one["programme"]): one for one in ended.document["producers"]}
+    assert {code for _, code in rows} == {path.stem for path in SHIPPED.glob("*.toml")}
+    issue = rows[f"voucher.issued:{CHENGDU}", CHENGDU]
+    assert list(issue) == ["stream", "programme", "uscc", "name", "last"]
+    assert issue["last"] | {"recorded_at": ...} == {
+        "event_id": "issue-V-1", "occurred_at": "2024-05-06T10:00:00+08:00", "recorded_at": ..., "position": 1,
+        "parked": False,
+    }  # fmt: skip
+    assert rows[f"quota.exhausted:{CHENGDU}", CHENGDU]["last"] is None
+    await used.append(CHENGDU, [as_inbound(redemption_event("V-2"))])
+    of_one = (await command("producers", CHENGDU, "--json")).document["producers"]
+    assert {one["programme"] for one in of_one} == {CHENGDU}
+    (waiting,) = [one["last"] for one in of_one if one["last"] and one["last"]["parked"]]
+    assert (waiting["event_id"], waiting["position"]) == ("redemption-V-2-1", None)
+    for_people = await command("producers", CHENGDU)
+    for told in ("redemption-V-2-1", "parked", "issue-V-1", f"quota.exhausted:{CHENGDU}", "成都智算中心"):
+        assert told in for_people.out
+    unknown = await command("producers", "nowhere-2024")
+    assert (unknown.status, unknown.out) == (2, "")
+
+
 @pytest.mark.tampers
 async def test_verify(used, command, admin):
     ended = await command("verify", "--json")
