@@ -22,11 +22,13 @@ _HEAD = "SELECT position FROM head WHERE programme = $1"
 _RECENT = """
 SELECT kind, CASE WHEN kind = 'redeemed' THEN provider END AS provider, max(position) AS position FROM entry
 WHERE programme = $1 AND position > $2 AND kind IN ('issued', 'redeemed') GROUP BY 1, 2"""
+# Ordered by the whole of the index: by position alone, PostgreSQL looks for who never redeemed through all that others did.
 _REDEEMED = """
 SELECT wanted.provider, newest.position FROM unnest($2::text[]) AS wanted (provider)
 CROSS JOIN LATERAL (
-  SELECT position FROM entry WHERE programme = $1 AND provider = wanted.provider AND kind = 'redeemed' AND accepted
-  ORDER BY position DESC LIMIT 1) AS newest"""
+  SELECT position FROM entry
+  WHERE programme = $1 AND provider BETWEEN wanted.provider AND wanted.provider AND kind = 'redeemed' AND accepted
+  ORDER BY provider DESC, position DESC LIMIT 1) AS newest"""
 # From one quota to the next in the index: the position itself is in none that has issues alone.
 _ISSUED = """
 WITH RECURSIVE newest AS (

@@ -17,7 +17,7 @@ from services.broker import GROUP, notification_stream
 from services.consumers.service import served_policies
 from services.consumers.trims import Trimmer
 from services.queues import queues
-from services.trimming import trim
+from services.trimming import _TRIM, trim
 
 STREAM = "voucher.redeemed:somebody"
 ISSUED = f"voucher.issued:{CHENGDU}"
@@ -193,6 +193,21 @@ async def test_a_stream_that_nobody_reads_or_that_is_not_there_is_left_alone(red
     await redis.set("text", "x")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await trim(redis, "text", NO_END, group=GROUP)
+
+
+async def test_a_broker_whose_memory_is_full_is_trimmed_all_the_same(redis):
+    await redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+    for number in range(500):
+        await redis.xadd(STREAM, {"event": number})
+    await redis.xreadgroup(GROUP, "one", {STREAM: ">"}, noack=True)
+    await redis.script_load(_TRIM)
+    await redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(ResponseError, match="OOM|maxmemory"):
+            await redis.xadd(STREAM, {"event": "one more"})
+        assert await trim(redis, STREAM, NO_END, group=GROUP) > 300
+    finally:
+        await redis.config_set("maxmemory", 0)
 
 
 async def test_an_entry_goes_when_it_was_kept_for_as_long_as_was_said(redis):
