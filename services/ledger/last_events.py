@@ -22,13 +22,17 @@ _HEAD = "SELECT position FROM head WHERE programme = $1"
 _RECENT = """
 SELECT kind, CASE WHEN kind = 'redeemed' THEN provider END AS provider, max(position) AS position FROM entry
 WHERE programme = $1 AND position > $2 AND kind IN ('issued', 'redeemed') GROUP BY 1, 2"""
-# Ordered by the whole of the index: by position alone, PostgreSQL looks for who never redeemed through all that others did.
+# No index has the redemptions of a provider: the newest is in the newest block in which it redeemed.
 _REDEEMED = """
 SELECT wanted.provider, newest.position FROM unnest($2::text[]) AS wanted (provider)
 CROSS JOIN LATERAL (
-  SELECT position FROM entry
-  WHERE programme = $1 AND provider BETWEEN wanted.provider AND wanted.provider AND kind = 'redeemed' AND accepted
-  ORDER BY provider DESC, position DESC LIMIT 1) AS newest"""
+  SELECT last FROM payable WHERE programme = $1 AND provider BETWEEN wanted.provider AND wanted.provider
+  ORDER BY provider DESC, last DESC LIMIT 1) AS paid
+CROSS JOIN LATERAL (SELECT first FROM block WHERE programme = $1 AND last = paid.last LIMIT 1) AS block
+CROSS JOIN LATERAL (
+  SELECT max(position) AS position FROM entry
+  WHERE programme = $1 AND position BETWEEN block.first AND paid.last AND provider = wanted.provider
+    AND kind = 'redeemed' AND accepted) AS newest"""
 # From one quota to the next in the index: the position itself is in none that has issues alone.
 _ISSUED = """
 WITH RECURSIVE newest AS (

@@ -110,7 +110,7 @@ async def test_however_far_back_it_is_it_is_found_and_of_what_is_not_recent_what
 
 QUERIES = {
     "recent": (module._RECENT, (2_000,), {"entry_pkey"}),
-    "redeemed": (module._REDEEMED, ([FIRST, SECOND],), {"entry_payable"}),
+    "redeemed": (module._REDEEMED, ([FIRST, SECOND],), {"payable_newest", "block_pkey", "entry_pkey"}),
     "issued": (module._ISSUED, (), {"entry_quota"}),
     "closures": (module._CLOSURES, (5_000, 10), {"entry_closure"}),
     "entries": (module._ENTRIES, ([5, 6],), {"entry_pkey"}),
