@@ -249,7 +249,7 @@ async def test_consumers_trim_what_was_acknowledged_and_the_queues_say_so(databa
         assert consumer.ready().ok
         rows = {row.stream: row for row in await queues(redis, served_policies(settings))}
     assert (rows[ISSUED].lag, rows[ISSUED].pending) == (0, 0)
-    assert rows[ISSUED].length == await redis.xlen(ISSUED) < 31
+    assert await redis.xlen(ISSUED) <= rows[ISSUED].length < 31  # it is trimmed on
 
 
 async def is_short(redis, stream: str, length: int) -> bool:
