@@ -164,9 +164,8 @@ async def test_what_is_read_while_it_is_trimmed_is_given_to_every_group_once(red
         await client.aclose()
 
     async def write() -> list[bytes]:
-        client, ids = broker.connect(redis_url), []
-        for number in range(count):
-            ids.append(await client.xadd(STREAM, {"event": b"%d" % number}))
+        client = broker.connect(redis_url)
+        ids = [await client.xadd(STREAM, {"event": b"%d" % number}) for number in range(count)]
         await client.aclose()
         return ids
 
@@ -203,7 +202,7 @@ async def test_a_broker_whose_memory_is_full_is_trimmed_all_the_same(redis):
     await redis.script_load(_TRIM)
     await redis.config_set("maxmemory", 1)
     try:
-        with pytest.raises(ResponseError, match="OOM|maxmemory"):
+        with pytest.raises(ResponseError, match="maxmemory"):
             await redis.xadd(STREAM, {"event": "one more"})
         assert await trim(redis, STREAM, NO_END, group=GROUP) > 300
     finally:
