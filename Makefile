@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up test check format bench bench-quick bench-docs requirements clean
+SECONDS := 300
+SEED = $(shell date +%s)
+
+.PHONY: help demo up test check format chaos bench bench-quick bench-docs requirements clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -29,6 +32,9 @@ check: $(STAMP) ## ruff, mypy, import-linter, deptry
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry .
+
+chaos: $(STAMP) ## the fault campaign: make chaos SECONDS=600 SEED=42 (docs/testing.md)
+	@PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(SECONDS) --seed $(SEED)
 
 format: $(STAMP) ## lay the code out
 	@$(BIN)/ruff check --fix .

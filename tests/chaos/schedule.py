@@ -1,0 +1,50 @@
+"""What fails when: made from the seed and the length alone.
+
+A campaign is a row of periods. In every fourth, on average, nothing fails; in the others up to three faults do, side by side. Kinds are
+dealt like cards, so that each comes up before any comes again.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from chaos.faults import KINDS, Fault
+
+PERIOD_SECONDS: Final = 5.0
+_TOGETHER: Final = (1, 2, 2, 3)
+_BEGINS_WITHIN_SECONDS: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Faults side by side, and none where all is well."""
+
+    faults: tuple[Fault, ...]
+
+
+def write_schedule(seed: int, seconds: float) -> list[Period]:
+    """Return the periods of a campaign of this length."""
+    chance = random.Random(f"schedule {seed}")
+    count = max(round(seconds / PERIOD_SECONDS), 1)
+    quiet = set(chance.sample(range(count), count // 4))
+    dealt = _dealt(chance)
+    return [
+        Period(() if number in quiet else tuple(_fault(chance, next(dealt)) for _ in range(chance.choice(_TOGETHER))))
+        for number in range(count)
+    ]
+
+
+def _dealt(chance: random.Random) -> Iterator[str]:
+    while True:
+        yield from chance.sample(sorted(KINDS), len(KINDS))
+
+
+def _fault(chance: random.Random, name: str) -> Fault:
+    kind = KINDS[name]
+    return Fault(
+        name,
+        chance.choice(kind.targets),
+        round(chance.uniform(0, _BEGINS_WITHIN_SECONDS), 2),
+        round(chance.uniform(*kind.seconds), 2),
+    )
