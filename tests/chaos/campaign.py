@@ -14,18 +14,19 @@ from chaos.evidence import Evidence, gather
 from chaos.faults import PRODUCERS, Fault, World, inflict
 from chaos.fleet import Fleet
 from chaos.history import digest, vouchers_of, write_history
-from chaos.lines import Line
+from chaos.lines import Line, url_of_broker
 from chaos.producers import Producers
-from chaos.programmes import write_policies
+from chaos.programmes import Rules
 from chaos.report import Course
 from chaos.schedule import PERIOD_SECONDS, Period, write_schedule
-from chaos.servers import Servers, url_of_broker
+from chaos.servers import Servers
 from chaos.settling import settle
 from chaos.watching import Platform, Watcher
 
 Tell = Callable[[str], None]
 
 _VERIFIED_WITHIN_SECONDS = 300
+_TOLD_AFTER_SECONDS = 5
 
 
 async def run(seed: int, seconds: float, home: Path, tell: Tell) -> tuple[Course, Evidence]:
@@ -35,11 +36,11 @@ async def run(seed: int, seconds: float, home: Path, tell: Tell) -> tuple[Course
     """
     messages, schedule = write_history(seed, seconds), write_schedule(seed, seconds)
     course = Course(seed, seconds, digest(messages))
-    policies = write_policies(home / "programmes", vouchers_of(seconds))
+    rules = Rules(home / "programmes", vouchers_of(seconds))
     # As it is deployed, and as it is embedded.
     appendfsync: Literal["always", "everysec"] = "always" if seed % 2 else "everysec"
     servers = Servers(home / "servers", appendfsync)
-    fleet = Fleet(servers, home, home / "programmes")
+    fleet = Fleet(servers, home, rules.folder)
     watcher, platform = Watcher(servers), Platform(servers)
     async with (
         servers.running(),
@@ -48,7 +49,7 @@ async def run(seed: int, seconds: float, home: Path, tell: Tell) -> tuple[Course
     ):
         async with fleet.running(), _meanwhile(watcher.run()), _meanwhile(platform.run()):
             async with asyncio.TaskGroup() as group:
-                group.create_task(_fail(World(servers, fleet, line), schedule, course, tell))
+                group.create_task(_fail(World(servers, fleet, line, rules), schedule, course, tell))
                 await producers.publish()
                 course.published_at = time.monotonic()
             tell("nothing fails any more: settling")
@@ -56,11 +57,11 @@ async def run(seed: int, seconds: float, home: Path, tell: Tell) -> tuple[Course
             course.lost_by_broker = await settle(servers, producers, messages, platform)
             assert not course.lost_by_broker or appendfsync == "everysec", "the broker answered what it had not on disk"
             course.settled_seconds = time.monotonic() - began
-            course.moved, course.ended_by_themselves = watcher.moved, fleet.ended_by_themselves
+            course.moved, course.deaths = watcher.moved, fleet.deaths
             statuses = await fleet.end()
             assert set(statuses.values()) == {0}, f"told to end, and ended with {statuses}"
-        await _verify(servers, home / "programmes")
-        return course, await gather(servers, policies, messages, producers.sent, platform.told, watcher.seen)
+        await _verify(servers, rules.folder)
+        return course, await gather(servers, rules.policies, messages, producers.sent, platform.told, watcher.seen)
 
 
 async def _fail(world: World, schedule: list[Period], course: Course, tell: Tell) -> None:
@@ -68,17 +69,20 @@ async def _fail(world: World, schedule: list[Period], course: Course, tell: Tell
         began = time.monotonic()
         tell("; ".join(f"{one.kind} ({one.target}, {one.seconds} s)" for one in period.faults) or "nothing fails")
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_inflict(world, fault)) for fault in period.faults]
+            tasks = [group.create_task(_inflict(world, fault, tell)) for fault in period.faults]
         await asyncio.sleep(max(began + PERIOD_SECONDS - time.monotonic(), 0))
         course.add_period(
             [(fault, task.result()) for fault, task in zip(period.faults, tasks, strict=True)], began, time.monotonic()
         )
 
 
-async def _inflict(world: World, fault: Fault) -> float:
+async def _inflict(world: World, fault: Fault, tell: Tell) -> float:
     await asyncio.sleep(fault.after)
     began = time.monotonic()
     await inflict(world, fault)
+    took = time.monotonic() - began
+    if took > fault.seconds + _TOLD_AFTER_SECONDS:
+        tell(f"{fault.kind} ({fault.target}) was over after {took:.1f} s")
     return began
 
 

@@ -1,10 +1,11 @@
 """What a campaign leaves behind, read from the servers once all has settled: what the checks are made on."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from chaos.messages import Message
+from chaos.messages import Identity, Message
 from chaos.producers import Sent
 from chaos.programmes import PROGRAMMES
 from chaos.servers import Servers
@@ -12,6 +13,10 @@ from schemas.policy import Policy
 from services.broker import DEAD_LETTERS, FIELD, each_entry, notification_stream
 
 Row = dict[str, Any]
+
+
+class DifferenceError(AssertionError):
+    """What was found is not what has to be."""
 
 
 class Letter(NamedTuple):
@@ -23,16 +28,26 @@ class Letter(NamedTuple):
     reason: str
 
 
+class Block(NamedTuple):
+    """A block of a chain, as far as it is looked at here: where it ends, its hash, and by which rules it was decided."""
+
+    programme: str
+    last: int
+    hash: bytes
+    policy: bytes
+
+
 @dataclass(slots=True)
 class Evidence:
     """All that is known of a campaign; by programme where it is of one."""
 
-    policies: Mapping[str, Policy]
+    policies: Mapping[bytes, Policy]
+    """By digest."""
     messages: Sequence[Message]
     sent: Sequence[Sent]
     entries: dict[str, list[Row]]
-    blocks: dict[tuple[str, int], bytes]
-    """The hash of the block that ends at a position."""
+    blocks: list[Block]
+    """In the order of the positions."""
     parked: list[bytes]
     letters: list[Letter]
     notified: dict[str, list[tuple[bytes, bytes]]]
@@ -43,7 +58,7 @@ class Evidence:
 
 
 async def gather(
-    servers: Servers, policies: Mapping[str, Policy], messages: Sequence[Message], sent: Sequence[Sent],
+    servers: Servers, policies: Mapping[bytes, Policy], messages: Sequence[Message], sent: Sequence[Sent],
     told: dict[str, list[tuple[bytes, bytes]]], seen: dict[tuple[str, int], bytes],
 ) -> Evidence:  # fmt: skip
     """Read everything from the servers."""
@@ -52,10 +67,8 @@ async def gather(
         for programme in PROGRAMMES:
             found = await connection.fetch("SELECT * FROM entry WHERE programme = $1 ORDER BY position", programme)
             entries[programme] = [dict(row) for row in found]
-        blocks = {
-            (row["programme"], row["last"]): row["hash"]
-            for row in await connection.fetch("SELECT programme, last, hash FROM block")
-        }
+        found = await connection.fetch("SELECT programme, last, hash, policy FROM block ORDER BY programme, last")
+        blocks = [Block(*row) for row in found]
         parked = [row["event"] for row in await connection.fetch("SELECT event FROM parked")]
     async with servers.client() as client:
         letters = [
@@ -69,3 +82,24 @@ async def gather(
             for programme in PROGRAMMES
         }
     return Evidence(policies, messages, sent, entries, blocks, parked, letters, notified, told, seen)
+
+
+def policies_of(found: Evidence, programme: str) -> Iterator[Policy]:
+    """Yield, for each position of a programme, the policy that it was decided by."""
+    position = 0
+    for block in found.blocks:
+        if block.programme == programme:
+            for _ in range(position, block.last):
+                yield found.policies[block.policy]
+            position = block.last
+
+
+def rows_of(found: Evidence) -> list[Row]:
+    """Return the entries of all programmes."""
+    return [row for rows in found.entries.values() for row in rows]
+
+
+def identity_of(row: Row) -> Identity:
+    """Return which event an entry is."""
+    event = json.loads(row["event"])
+    return Identity(row["programme"], event["source"], event["id"])

@@ -8,6 +8,7 @@ from typing import Final
 
 from chaos.fleet import CONSUMERS, NAMES, Fleet
 from chaos.lines import Line, State
+from chaos.programmes import PROGRAMMES, Rules
 from chaos.servers import Servers
 
 PRODUCERS: Final = "producers"
@@ -32,6 +33,7 @@ class World:
     servers: Servers
     fleet: Fleet
     producers: Line
+    rules: Rules
 
     def line(self, target: str, server: str) -> list[Line]:
         """Return the lines of the target to one of the servers."""
@@ -46,11 +48,15 @@ Act = Callable[[World, Fault], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of fault: how it is done, whom it can hit, and for how long it lasts, in seconds from and to."""
+    """A kind of fault: how it is done, whom it can hit, and for how long it lasts, in seconds from and to.
+
+    One that is ``slow`` outlasts the time limits of services and servers; it is not for a short campaign.
+    """
 
     act: Act
     targets: tuple[str, ...] = (EVERYONE,)
     seconds: tuple[float, float] = (0.5, 4.0)
+    slow: bool = False
 
 
 async def inflict(world: World, fault: Fault) -> None:
@@ -73,6 +79,15 @@ async def _restart(world: World, fault: Fault) -> None:
 async def _deploy(world: World, _: Fault) -> None:
     for name in NAMES:
         await world.fleet.restart(name)
+
+
+async def _change_rules(world: World, fault: Fault) -> None:
+    world.rules.change()
+    await _deploy(world, fault)
+
+
+async def _delete_notifications(world: World, fault: Fault) -> None:
+    await world.servers.delete_notifications(fault.target)
 
 
 async def _twin(world: World, fault: Fault) -> None:
@@ -137,6 +152,7 @@ KINDS: Final = {
     "service frozen past the claim time": Kind(_freeze, NAMES, (2.5, 5.0)),
     "service told to end": Kind(_restart, NAMES),
     "all services deployed in turn": Kind(_deploy),
+    "rules changed, and all deployed": Kind(_change_rules),
     "two consumers of one name": Kind(_twin, _CONSUMERS, (2.0, 4.0)),
     "a clock ahead": Kind(_wrong_clock(SKEW_SECONDS), _CONSUMERS, (2.0, 4.0)),
     "a clock behind": Kind(_wrong_clock(-SKEW_SECONDS), _CONSUMERS, (2.0, 4.0)),
@@ -149,6 +165,7 @@ KINDS: Final = {
     "broker killed": Kind(_kill_broker, seconds=(0.0, 2.0)),
     "broker frozen": Kind(_freeze_broker, seconds=(0.5, 3.0)),
     "broker full": Kind(_held(Servers.broker_full)),
+    "notifications deleted": Kind(_delete_notifications, PROGRAMMES),
     "line to the database cut": Kind(_line("database", State.CUT), _ANYONE),
     "line to the database slow": Kind(_line("database", State.SLOW), _ANYONE),
     "line to the database stalled": Kind(_line("database", State.STALLED), _ANYONE),
@@ -157,5 +174,9 @@ KINDS: Final = {
     "line to the broker slow": Kind(_line("broker", State.SLOW), _ANYONES_BROKER),
     "line to the broker stalled": Kind(_line("broker", State.STALLED), _ANYONES_BROKER),
     "line to the broker deaf": Kind(_line("broker", State.DEAF), _ANYONES_BROKER, (0.2, 2.0)),
+    # The database ends a transaction that is idle for 15 s; the broker's clients give up after 10 s.
+    "service frozen for long": Kind(_freeze, NAMES, (16.0, 18.0), slow=True),
+    "line to the database stalled for long": Kind(_line("database", State.STALLED), _ANYONE, (16.0, 18.0), slow=True),
+    "line to the broker stalled for long": Kind(_line("broker", State.STALLED), _ANYONE, (11.0, 13.0), slow=True),
 }
 """The kinds, by the name that the report has for them."""

@@ -13,8 +13,8 @@ from typing import Final
 
 from commands import environment
 
-from chaos.lines import Line
-from chaos.servers import Servers, url_of_broker, url_of_database
+from chaos.lines import Line, url_of_broker, url_of_database
+from chaos.servers import Servers
 from services.embedded.postgres import PORT
 
 KINDS: Final = ("issued", "redeemed", "exhausted", "notifier")
@@ -55,7 +55,8 @@ class Fleet:
     def __init__(self, servers: Servers, folder: Path, programmes: Path) -> None:
         self.lines = {name: Lines(folder / "lines" / name, servers) for name in (*NAMES, *map(twin_of, NAMES))}
         self.log = folder / "services.log"
-        self.ended_by_themselves: Counter[str] = Counter()
+        self.deaths: Counter[str] = Counter()
+        """Ends that nobody asked for, and such as were asked for and had another status than 0."""
         self._settings = _SETTINGS | {"VOUCHER_LEDGER_PROGRAMMES_DIR": str(programmes)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._changing = {name: asyncio.Lock() for name in self.lines}
@@ -97,7 +98,10 @@ class Fleet:
     async def restart(self, name: str, *, ahead_seconds: float = 0) -> None:
         """Tell a service to end, wait until it has, and start it again."""
         async with self._changing[name]:
-            await self._end(name)
+            status = await self._end(name)
+            # One that was started a moment ago has not got as far as to listen to signals.
+            if status not in {None, 0, -signal.SIGTERM}:
+                self.deaths[f"{kind_of(name)} ({status}, when told to end)"] += 1
             self._start(name, ahead_seconds)
 
     async def freeze(self, name: str, seconds: float) -> None:
@@ -115,7 +119,6 @@ class Fleet:
     async def twin(self, name: str) -> AsyncIterator[None]:
         """Have a second process under a service's name for as long as the context lasts, as after a careless deployment."""
         twin = twin_of(name)
-        await self.restart(name)  # under a name that another can have too
         await self.start(twin)
         try:
             yield
@@ -162,7 +165,7 @@ class Fleet:
                 if process.poll() is None or self._changing[name].locked():
                     continue
                 async with self._changing[name]:
-                    self.ended_by_themselves[f"{kind_of(name)}: {process.returncode}"] += 1
+                    self.deaths[f"{kind_of(name)} ({process.returncode})"] += 1
                     await asyncio.sleep(_STARTED_AGAIN_AFTER_SECONDS)
                     self._start(name)
             await asyncio.sleep(_LOOK_EVERY_SECONDS)

@@ -9,6 +9,9 @@ import contextlib
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import quote
+
+from services.embedded.postgres import PORT
 
 _CHUNK_BYTES = 2**16
 _SLOW_SECONDS = 0.05
@@ -123,3 +126,13 @@ class Line:
                 continue
             writer.write(data)
             await writer.drain()
+
+
+def url_of_database(socket: Path) -> str:
+    """Return the URL by which a service reaches the database through a socket."""
+    return f"postgresql://postgres@/ledger?host={quote(str(socket.parent), safe='/')}&port={PORT}"
+
+
+def url_of_broker(socket: Path) -> str:
+    """Return the URL by which a service reaches the broker through a socket."""
+    return f"unix://{quote(str(socket), safe='/')}"

@@ -1,7 +1,7 @@
 """The serial replay: a ledger's entries, one after the other, through the model that was written from the contract alone."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -15,10 +15,15 @@ _MONEY: Final = frozenset({
 })  # fmt: skip
 
 
-def replayed(policy: Policy, rows: Sequence[Row]) -> Iterator[tuple[Row, Row, Row]]:
-    """Yield each entry, what the model makes of its event at its place, and what the ledger made of it, in the model's terms."""
-    reference = Reference(policy)
-    for row in rows:
+def replayed(policies: Iterable[Policy], rows: Sequence[Row]) -> Iterator[tuple[Row, Row, Row]]:
+    """Yield each entry, what the model makes of its event at its place, and what the ledger made of it, in the model's terms.
+
+    ``policies`` has the policy in force at each position. Raises ValueError when it has not as many as there are entries.
+    """
+    reference: Reference | None = None
+    for policy, row in zip(policies, rows, strict=True):
+        reference = reference or Reference(policy)
+        reference.policy = policy
         event = json.loads(row["event"])
         outcome = reference.take(event, row["recorded_at"])[0]
         if outcome["fate"] == "parked":

@@ -1,6 +1,7 @@
 """What a campaign came to: what was published and what became of it, and how long each kind of fault kept everything waiting."""
 
 import statistics
+import time
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ QUIET = "(nothing fails)"
 
 @dataclass(slots=True)
 class Stretch:
-    """What happened from a fault's beginning until the next period's, by the monotonic clock."""
+    """The time from a fault's beginning until the next period's, by the monotonic clock."""
 
     kind: str
     began: float
@@ -34,8 +35,9 @@ class Course:
     published_at: float = float("inf")
     """When the last message was published."""
     lost_by_broker: int = 0
-    ended_by_themselves: Counter[str] = field(default_factory=Counter)
+    deaths: Counter[str] = field(default_factory=Counter)
     settled_seconds: float = 0.0
+    began: float = field(default_factory=time.monotonic)
 
     def add_period(self, faults: Sequence[tuple[Fault, float]], began: float, ended: float) -> None:
         """Take in a period, with when each of its faults began."""
@@ -65,22 +67,23 @@ def report(course: Course, found: Evidence) -> str:
         ("refused", _counts(refused)),
         ("duplicates", f"{duplicates(found)} absorbed"),
         ("dead letters", _counts(reasons)),
-        ("died", f"{_counts(course.ended_by_themselves) or 'no service'}, by itself, and was started again"),
+        ("died", f"{_counts(course.deaths) or 'none'}: services that ended by themselves, and were started again"),
         ("settled", f"{course.settled_seconds:.1f} s after the last fault and the last event"),
     ]
     return "\n".join((
         f"seed {course.seed}, {course.seconds:.0f} s, history {course.digest[:16]}",
         *(f"{name:<13}{told}" for name, told in lines),
-        f"{'no entry for so many seconds, after a fault and until the next':<64}{'times':>6}{'median':>8}{'max':>8}",
+        f"{'no entry for so many seconds, after a fault and until the next':<64}{'times':>6}{'median':>8}{'max':>8}{'at':>8}",
         *_waits(course),
     ))  # fmt: skip
 
 
 def duplicates(found: Evidence) -> int:
     """Return how many answered events made neither an entry nor a dead letter, since they had come before."""
-    arrived = sum(len(sent.ids) for sent in found.sent)
+    answered = {id_ for sent in found.sent for id_ in sent.ids}
+    letters = sum(letter.entry_id in answered for letter in found.letters)
     by_producers = sum(b'"urn:uscc:' in row["event"] for rows in found.entries.values() for row in rows)
-    return arrived - len(found.letters) - by_producers
+    return sum(len(sent.ids) for sent in found.sent) - letters - by_producers
 
 
 def _counts(counted: Counter[str]) -> str:
@@ -88,12 +91,12 @@ def _counts(counted: Counter[str]) -> str:
 
 
 def _waits(course: Course) -> list[str]:
-    by_kind: dict[str, list[float]] = {}
+    by_kind: dict[str, list[tuple[float, float]]] = {}
     for stretch in course.stretches:
         if stretch.ended > course.published_at:
             continue  # there was nothing left to enter
-        by_kind.setdefault(stretch.kind, []).append(course.longest_wait(stretch))
+        by_kind.setdefault(stretch.kind, []).append((course.longest_wait(stretch), stretch.began - course.began))
     return [
-        f"  {kind:<62}{len(waits):>6}{statistics.median(waits):>8.1f}{max(waits):>8.1f}"
+        f"  {kind:<62}{len(waits):>6}{statistics.median(wait for wait, _ in waits):>8.1f}{max(waits)[0]:>8.1f}{max(waits)[1]:>8.0f}"
         for kind, waits in sorted(by_kind.items())
     ]

@@ -13,6 +13,7 @@ from chaos.faults import KINDS, Fault
 
 PERIOD_SECONDS: Final = 5.0
 _TOGETHER: Final = (1, 2, 2, 3)
+_LONG_SECONDS: Final = 120
 _BEGINS_WITHIN_SECONDS: Final = 1.5
 
 
@@ -28,16 +29,16 @@ def write_schedule(seed: int, seconds: float) -> list[Period]:
     chance = random.Random(f"schedule {seed}")
     count = max(round(seconds / PERIOD_SECONDS), 1)
     quiet = set(chance.sample(range(count), count // 4))
-    dealt = _dealt(chance)
+    dealt = _dealt(chance, sorted(name for name, kind in KINDS.items() if seconds >= _LONG_SECONDS or not kind.slow))
     return [
         Period(() if number in quiet else tuple(_fault(chance, next(dealt)) for _ in range(chance.choice(_TOGETHER))))
         for number in range(count)
     ]
 
 
-def _dealt(chance: random.Random) -> Iterator[str]:
+def _dealt(chance: random.Random, names: list[str]) -> Iterator[str]:
     while True:
-        yield from chance.sample(sorted(KINDS), len(KINDS))
+        yield from chance.sample(names, len(names))
 
 
 def _fault(chance: random.Random, name: str) -> Fault:

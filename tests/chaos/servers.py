@@ -11,13 +11,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import quote
 
 import asyncpg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from services.broker import connect
+from services.broker import connect, notification_stream
 from services.embedded import Embedded, Postgres, Valkey, processes
 from services.embedded.postgres import PORT
 from services.ledger.database import SERVICE_ROLE
@@ -150,6 +149,15 @@ class Servers:
         finally:
             await self.limit_memory(0)
 
+    async def delete_notifications(self, programme: str) -> None:
+        """Delete a programme's stream of notifications; try until it is gone."""
+
+        async def delete() -> None:
+            async with self.client() as client:
+                await client.delete(notification_stream(programme))
+
+        await _until_done(delete)
+
     @contextlib.asynccontextmanager
     async def heads_held(self) -> AsyncIterator[None]:
         """Hold every programme's head; whoever appends waits. It is let go of early when the database fails meanwhile."""
@@ -176,16 +184,6 @@ async def _until_done(act: Callable[[], Awaitable[None]]) -> None:
             if time.monotonic() > deadline:
                 raise
         await asyncio.sleep(_PAUSE_SECONDS)
-
-
-def url_of_database(socket: Path) -> str:
-    """Return the URL by which a service reaches the database through a socket."""
-    return f"postgresql://postgres@/ledger?host={quote(str(socket.parent), safe='/')}&port={PORT}"
-
-
-def url_of_broker(socket: Path) -> str:
-    """Return the URL by which a service reaches the broker through a socket."""
-    return f"unix://{quote(str(socket), safe='/')}"
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:

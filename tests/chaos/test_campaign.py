@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from chaos import check
+from chaos import check, places
 from chaos.campaign import run
-from chaos.check import DifferenceError
-from chaos.evidence import Evidence, Letter, Row
+from chaos.evidence import DifferenceError, Evidence, Letter, Row
 from chaos.faults import KINDS
 from chaos.report import Course, report
 
-SEED, SECONDS = 31, 65
+SEED, SECONDS = 31, 70
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -27,10 +26,9 @@ pytestmark = pytest.mark.timeout(600)
 def campaign() -> Iterator[tuple[Course, Evidence]]:
     """Run one campaign for all tests of this module."""
     home = Path(tempfile.mkdtemp(prefix="vl-chaos-"))  # a short path: the servers' sockets are in there
-    try:
-        yield asyncio.run(run(SEED, SECONDS, home, print))
-    finally:
-        shutil.rmtree(home)
+    print(f"make chaos SECONDS={SECONDS} SEED={SEED}; data and logs, should it fail: {home}")
+    yield asyncio.run(run(SEED, SECONDS, home, print))
+    shutil.rmtree(home)
 
 
 @pytest.fixture
@@ -41,8 +39,8 @@ def found(campaign: tuple[Course, Evidence]) -> Evidence:
 
 def test_after_faults_of_every_kind_everything_is_as_it_has_to_be(campaign: tuple[Course, Evidence]) -> None:
     course, evidence = campaign
-    print(f"make chaos SECONDS={SECONDS} SEED={SEED}", report(course, evidence), sep="\n")
-    assert {stretch.kind for stretch in course.stretches} >= set(KINDS)
+    print(report(course, evidence))
+    assert {stretch.kind for stretch in course.stretches} >= {name for name, kind in KINDS.items() if not kind.slow}
     check.check(evidence)
 
 
@@ -80,7 +78,7 @@ def a_redemption(found: Evidence) -> Row:
 
 
 def lose_a_commit(found: Evidence) -> None:
-    del found.blocks[max(found.seen, key=lambda where: where[1])]
+    found.blocks.remove(next(block for block in found.blocks if (block.programme, block.last) in found.seen))
 
 
 def lose_an_entry(found: Evidence) -> None:
@@ -118,8 +116,18 @@ def set_a_good_event_aside(found: Evidence) -> None:
     found.letters.append(Letter(stream, b"1-1", row["event"], "undecidable"))
 
 
+def go_back_to_old_rules(found: Evidence) -> None:
+    last = found.blocks[-1]
+    revisions = {policy.revision: digest for digest, policy in found.policies.items() if policy.code == last.programme}
+    found.blocks[-1] = last._replace(policy=revisions[min(revisions)])
+
+
+def lose_a_block(found: Evidence) -> None:
+    del found.blocks[-1]
+
+
 def grant_more_than_the_budget(found: Evidence) -> None:
-    an_issue(found)["granted"] += found.policies[an_issue(found)["programme"]].budget.amount
+    an_issue(found)["granted"] += 10**11
 
 
 def grant_a_fen_over_a_cap(found: Evidence) -> None:
@@ -151,7 +159,7 @@ def leave_a_gap(found: Evidence) -> None:
 
 def leave_a_quota_open(found: Evidence) -> None:
     row = next(row for row in rows_of(found, kind="exhausted") if b'"urn:voucher-ledger:' in row["event"])
-    found.entries[row["programme"]].remove(row)
+    row["event"] = row["event"].replace(b'"urn:voucher-ledger:', b'"urn:uscc:')
 
 
 def tell_one_too_few(found: Evidence) -> None:
@@ -173,14 +181,16 @@ def end_a_wait_early(found: Evidence) -> None:
 
 SPOILT: list[tuple[Callable[[Evidence], None], Callable[[Evidence], None]]] = [
     (lose_a_commit, check.what_was_seen_stands),
-    (lose_an_entry, check.every_event_has_one_place),
-    (enter_twice, check.every_event_has_one_place),
-    (enter_what_nobody_said, check.every_event_has_one_place),
-    (leave_one_waiting, check.every_event_has_one_place),
-    (lose_a_dead_letter, check.every_dead_letter_is_right),
-    (write_a_dead_letter_twice, check.every_dead_letter_is_right),
-    (give_another_reason, check.every_dead_letter_is_right),
-    (set_a_good_event_aside, check.every_dead_letter_is_right),
+    (lose_an_entry, places.every_event_has_one_place),
+    (enter_twice, places.every_event_has_one_place),
+    (enter_what_nobody_said, places.every_event_has_one_place),
+    (leave_one_waiting, places.every_event_has_one_place),
+    (lose_a_dead_letter, places.every_dead_letter_is_right),
+    (write_a_dead_letter_twice, places.every_dead_letter_is_right),
+    (give_another_reason, places.every_dead_letter_is_right),
+    (set_a_good_event_aside, places.every_dead_letter_is_right),
+    (go_back_to_old_rules, check.the_newest_rules_decide),
+    (lose_a_block, check.the_newest_rules_decide),
     (grant_more_than_the_budget, check.no_limit_is_passed),
     (grant_a_fen_over_a_cap, check.no_limit_is_passed),
     (redeem_a_fen_too_much, check.no_limit_is_passed),
