@@ -92,9 +92,11 @@ async def running(
 
 
 @contextlib.asynccontextmanager
-async def services(place: Place, programmes_folder: Path, counts: Mapping[str, int]) -> AsyncIterator[list[Child]]:
-    """Run so many processes of each service."""
-    variables = environment(place, programmes_folder)
+async def services(
+    place: Place, programmes_folder: Path, counts: Mapping[str, int], settings: Mapping[str, str] | None = None
+) -> AsyncIterator[list[Child]]:
+    """Run so many processes of each service; ``settings`` are those that are not the defaults, by their variables."""
+    variables = {**environment(place, programmes_folder), **(settings or {})}
     async with contextlib.AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(

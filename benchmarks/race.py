@@ -81,7 +81,7 @@ async def _prepared(
 
 
 @contextlib.asynccontextmanager
-async def _held_back(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+async def held_back(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
     """Let nobody write an entry until the connection that this gives has committed."""
     connection = await asyncpg.connect(database_url)
     try:
@@ -91,7 +91,8 @@ async def _held_back(database_url: str) -> AsyncIterator["asyncpg.Connection[asy
         connection.terminate()
 
 
-async def _ready(line: Line, processes: int, *, notifier: bool) -> None:
+async def ready(line: Line, processes: int, *, notifier: bool = False) -> None:
+    """Wait until so many processes stand ready to read, and with ``notifier`` until all is notified."""
     while len(await line.reading()) < processes:
         line.check()
         await asyncio.sleep(_LOOK_SECONDS)
@@ -127,9 +128,9 @@ async def run(
         consumers = [child for child in children if not child.name.startswith("notifier")]
         line = Line(redis, database, list(streams), children)
         issued = sum((await line.positions()).values())
-        await _ready(line, len(consumers), notifier=race.notifier)
+        await ready(line, len(consumers), notifier=race.notifier)
         async with (
-            _held_back(place.database_url) as gate,
+            held_back(place.database_url) as gate,
             beside(place, consumers) if beside else contextlib.nullcontext(),
         ):
             await backlog.preload(redis, streams)

@@ -111,10 +111,13 @@ def connect(redis_url: str) -> Redis:
 
 
 async def ensure_groups(redis: Redis, streams: Iterable[InboundStream]) -> None:
-    """Make each stream's group where it is missing, from the stream's beginning: nothing sent before the first start is skipped."""
+    """Make each stream's group where it is missing, from the stream's beginning: nothing sent before the first start is skipped.
+
+    Raises what the broker raises, with the stream's name before it.
+    """
     for stream in streams:
         try:
             await redis.xgroup_create(stream.key, GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
-                raise
+                raise type(error)(f"{stream.key}: {error}") from None

@@ -1,6 +1,6 @@
 """The doctor: what is configured, reachable and migrated, and what to do about what is not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from schemas.policy import Policy
-from services.broker import AWAY, inbound_streams, notification_stream
+from services.broker import AWAY, DEAD_LETTERS, inbound_streams, notification_stream
 from services.ledger.database import SERVICE_ROLE, TRANSIENT, connect_once
 from services.ledger.migrate import current_revision, newest_revision
 from services.producers import Producer, producers
@@ -24,7 +24,11 @@ _GUARDS = """
 SELECT count(*) FROM pg_trigger
 WHERE tgrelid IN ('entry'::regclass, 'block'::regclass, 'policy'::regclass) AND tgenabled = 'A' AND NOT tgisinternal"""
 _GUARDS_WANTED: Final = 6
-_HEADS = "SELECT programme, position, revision, policy FROM head"
+_HEADS = "SELECT programme, position, revision, policy, parked FROM head"
+_NEARLY: Final = 4, 5
+"""So much of a limit, and the doctor says so."""
+HELD_FROM_DELIVERIES: Final = 5
+"""What was handed out so often is being held: it is handed out again every ``claim_idle_seconds``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ async def _database(settings: Settings, policies: Mapping[str, Policy], senders:
             advice="someone switched a trigger off: find out who and why, `voucher-ledger verify`, then ENABLE ALWAYS it",
         ),
         *(_ledger(policy, heads.get(programme)) for programme, policy in policies.items()),
+        _waiting({code: heads[code]["parked"] for code in policies if code in heads}, settings.parked_max),
     ]  # fmt: skip
 
 
@@ -89,6 +94,35 @@ def _ledger(policy: Policy, head: asyncpg.Record | None) -> Finding:
     if head["revision"] == policy.revision:
         advice = f"the policy file differs from the one in force: raise its revision to {policy.revision + 1}"
     return Finding(what, ok=False, found=f"{found}; the file is revision {policy.revision} and differs", advice=advice)
+
+
+def _is_nearly(count: int, limit: int) -> bool:
+    some, of_all = _NEARLY
+    return count > 0 and count * of_all >= limit * some
+
+
+def _waiting(parked: Mapping[str, int], parked_max: int) -> Finding:
+    return Finding(
+        "redemptions waiting", ok=not any(_is_nearly(count, parked_max) for count in parked.values()),
+        found=f"{', '.join(f'{code} {count}' for code, count in parked.items()) or 'none'} of at most {parked_max} each",
+        advice="issues are late, or providers name vouchers that do not exist: at the limit such redemptions are refused at once",
+    )  # fmt: skip
+
+
+def _letters(kept: int, kept_max: int) -> Finding:
+    return Finding(
+        "dead letters", ok=not _is_nearly(kept, kept_max), found=f"{kept} of at most {kept_max}",
+        advice="replay or discard some (`voucher-ledger dead-letters`): a stream with many bad entries is held from four fifths "
+        "on, any that has one more at the limit",
+    )  # fmt: skip
+
+
+def _held(rows: Sequence[Queue]) -> Finding:
+    held = [row.stream for row in rows if (row.oldest_pending_deliveries or 0) >= HELD_FROM_DELIVERIES]
+    return Finding(
+        "streams go on", ok=not held, found=f"held: {', '.join(held)}" if held else "none is held",
+        advice="what a consumer holds was handed out again and again: its log and its /readyz say why",
+    )  # fmt: skip
 
 
 def _is_unread(row: Queue) -> bool:
@@ -151,6 +185,8 @@ async def _broker(settings: Settings, policies: Mapping[str, Policy], senders: l
             found=f"{len(lost)} streams that the ledger has events from never had an entry here" if lost else "yes",
             advice=f"was the broker lost? Producers send again ({_some(lost)}): `voucher-ledger producers` says from where on",
         ),
+        _held(rows),
+        _letters(next(row.length for row in rows if row.stream == DEAD_LETTERS), settings.dead_letters_max),
         Finding("notifications", ok=True, found=", ".join(
             f"{row.stream.split(':', 1)[1]} {row.length}" for row in rows if row.stream in map(notification_stream, policies)
         )),

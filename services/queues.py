@@ -28,6 +28,8 @@ class Queue:
     dead_letters: int
     last_read_seconds: float | None = None
     """How long ago the last of the consumers asked for entries; a dead one stays in the group for a while."""
+    oldest_pending_deliveries: int | None = None
+    """How often the oldest pending entry was handed out: what is held is handed out again and again."""
 
     def to_json(self) -> dict[str, object]:
         """Return the row as ``queues --json`` has it."""
@@ -56,15 +58,25 @@ async def _inbound(redis: Redis, key: str, dead_letters: int, now_ms: int) -> Qu
         # Nobody has read it yet: all of it waits.
         return Queue(key, length, length, None, None, None, dead_letters)
     summary = await redis.xpending(key, GROUP)
-    pending, oldest = int(summary["pending"]), None
+    pending, oldest, deliveries = int(summary["pending"]), None, None
     if pending:
         # An entry's id begins with the moment it was sent, in milliseconds.
         oldest = max(now_ms - int(summary["min"].split(b"-")[0]), 0) / 1000
+        rows = await redis.xpending_range(key, GROUP, "-", "+", 1)
+        deliveries = int(rows[0]["times_delivered"]) if rows else None
     lag = group.get("lag")
     consumers = await redis.xinfo_consumers(key, GROUP)
     last_read = min((int(one["idle"]) / 1000 for one in consumers), default=None)
     return Queue(
-        key, length, None if lag is None else int(lag), pending, oldest, len(consumers), dead_letters, last_read
+        key,
+        length,
+        None if lag is None else int(lag),
+        pending,
+        oldest,
+        len(consumers),
+        dead_letters,
+        last_read,
+        deliveries,
     )
 
 

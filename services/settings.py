@@ -69,24 +69,36 @@ class Settings(BaseSettings):
     """Readers of each stream in a process: with two, one batch is read and decoded while the one before is committed."""
     block_ms: Annotated[int, Field(ge=10, le=4_000)] = 1_000
     """How long one read waits for an event; under the client's socket timeout."""
-    claim_idle_seconds: Annotated[float, Field(gt=0)] = 15
+    claim_idle_seconds: Annotated[float, Field(gt=0, le=3_600)] = 15
     """A batch that a consumer holds this long without acknowledging is taken over."""
-    claim_every_seconds: Annotated[float, Field(gt=0)] = 5
+    claim_every_seconds: Annotated[float, Field(gt=0, le=3_600)] = 5
     """How often a consumer looks for batches to take over."""
-    wait_hours: Annotated[float, Field(ge=0)] = 24
+    wait_hours: Annotated[float, Field(ge=0, le=8_784)] = 24
     """How long a redemption waits for its voucher."""
-    expire_every_seconds: Annotated[float, Field(gt=0)] = 30
+    expire_every_seconds: Annotated[float, Field(gt=0, le=3_600)] = 30
     """How often waits that are over are looked for."""
     keep_days: Annotated[float, Field(ge=0, le=36_500)] = 7
     """Days for which acknowledged entries stay on the inbound streams: longer than from one backup to the next."""
-    trim_every_seconds: Annotated[float, Field(gt=0)] = 60
+    trim_every_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60
     """How often a consumer looks for entries that were kept long enough."""
-    retry_seconds_max: Annotated[float, Field(gt=0)] = 5
+    retry_seconds_max: Annotated[float, Field(gt=0, le=300)] = 5
     """The longest pause between two tries while the database or the broker is away."""
-    graceful_seconds: Annotated[float, Field(gt=0)] = 15
+    graceful_seconds: Annotated[float, Field(gt=0, le=600)] = 15
     """How long a service that was told to stop may take to finish the batch in flight."""
-    vouchers_in_memory_max: Annotated[int, Field(ge=1_000)] = 1_000_000
+    vouchers_in_memory_max: Annotated[int, Field(ge=1_000, le=100_000_000)] = 1_000_000
     """Vouchers that a process keeps in memory for each programme."""
+    entry_bytes_max: Annotated[int, Field(ge=4_096, le=1_048_576)] = 65_536
+    """Bytes of an event; a longer one is a dead letter."""
+    parked_max: Annotated[int, Field(ge=0, le=100_000_000)] = 1_000_000
+    """Redemptions of a programme that wait for their vouchers; one more is refused at once."""
+    parked_per_provider_max: Annotated[int, Field(ge=0, le=100_000_000)] = 100_000
+    """Redemptions of one provider in a programme that wait for their vouchers; one more is refused at once."""
+    dead_letters_max: Annotated[int, Field(ge=1, le=100_000_000)] = 500_000
+    """Dead letters that are kept; a stream that has one more is held. Streams with many may fill four fifths of it."""
+    dead_letter_share_max: Annotated[float, Field(gt=0, le=1)] = 0.998
+    """A stream is held when so much of what it brought lately would be dead letters; 1 lets everything through."""
+    dead_letter_share_of: Annotated[int, Field(ge=10, le=1_000_000)] = 5_000
+    """How many of its last entries a stream is judged by for that."""
     database_connections_max: Annotated[int, Field(ge=2, le=100)] = 8
     """Connections that a process opens to the database at the most."""
     notify_poll_seconds: Annotated[float, Field(gt=0, le=10)] = 0.02

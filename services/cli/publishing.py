@@ -19,7 +19,7 @@ from schemas.decoding import UndecodableError, decode
 from services import broker
 from services.broker import FIELD, InboundStream
 from services.cli.app import CommandError, Json, app, do, err, print_json, settings
-from services.consumers.reading import check_place, stream_key_of
+from services.consumers.reading import check_place, stream_key_of, too_long
 from services.consumers.service import served_policies
 
 BATCH = 500
@@ -37,7 +37,7 @@ def publish(
     streams = {stream.key: stream for stream in broker.inbound_streams(served_policies(chosen))}
     programmes = {stream.programme for stream in streams.values()}
     with _opened(file) as lines:
-        total = _validate(lines, streams, programmes)
+        total = _validate(lines, streams, programmes, chosen.entry_bytes_max)
         lines.seek(0)
         sent = do(_send(chosen.require_redis_url(), lines, total))
     if as_json:
@@ -68,11 +68,13 @@ def _events(lines: IO[bytes]) -> Iterator[tuple[int, bytes]]:
             yield number, stripped
 
 
-def _validate(lines: IO[bytes], streams: dict[str, InboundStream], programmes: set[str | None]) -> int:
+def _validate(lines: IO[bytes], streams: dict[str, InboundStream], programmes: set[str | None], bytes_max: int) -> int:
     total, wrong = 0, 0
     for number, line in _events(lines):
         total += 1
         try:
+            if len(line) > bytes_max:
+                raise too_long(line, bytes_max)
             _check(line, streams, programmes)
         except UndecodableError as error:
             wrong += 1

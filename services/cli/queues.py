@@ -1,7 +1,8 @@
 """``queues``: how the streams stand."""
 
 from services import broker
-from services.cli.app import Json, app, do, print_json, print_table, settings
+from services.broker import DEAD_LETTERS
+from services.cli.app import Json, app, do, err, print_json, print_table, settings
 from services.consumers.service import served_policies
 from services.queues import Queue, queues
 
@@ -19,11 +20,19 @@ def show_queues(*, as_json: Json = False) -> None:
             await redis.aclose()
 
     rows = do(ask())
+    kept, kept_max = next(row.length for row in rows if row.stream == DEAD_LETTERS), chosen.dead_letters_max
     if as_json:
-        print_json({"streams": [row.to_json() for row in rows]})
+        letters = {"kept": kept, "max": kept_max}
+        print_json({"streams": [row.to_json() for row in rows], "dead_letters": letters})
         return
     columns = ("stream", "length>", "lag>", "pending>", "oldest pending>", "consumers>", "dead letters>")
     print_table("Queues", columns, (_cells(row) for row in rows))
+    if kept >= kept_max:
+        err.print(
+            f"{kept} dead letters are kept, and no more may be: a stream that has another one is held until some are replayed "
+            f"or discarded (`dead-letters`), or VOUCHER_LEDGER_DEAD_LETTERS_MAX is raised",
+            markup=False, highlight=False,
+        )  # fmt: skip
 
 
 def _cells(row: Queue) -> tuple[object, ...]:

@@ -27,7 +27,8 @@ from services.cli.app import (
     settings,
     stop,
 )
-from services.consumers.reading import check_place, stream_key_of
+from services.consumers.limits import of_the_ledger
+from services.consumers.reading import check_place, stream_key_of, too_long
 from services.ledger.append import Ledger
 from services.ledger.batch import Decided, Duplicate, Outcome, Rejected, Waiting
 from services.ledger.database import connect
@@ -57,7 +58,7 @@ def quote(
     """Decide events as the ledger would at this moment, and write nothing; exit 1 if a line could be no entry."""
     chosen = settings(needs_redis=False)
     policies = load_policies(chosen.programmes_dir)
-    lines = _read(_bytes_of(file), policies)
+    lines = _read(_bytes_of(file), policies, chosen.entry_bytes_max)
     do(_answer(lines, chosen, policies))
     if as_json:
         print_json({"events": [_to_json(line) for line in lines]})
@@ -77,13 +78,15 @@ def _bytes_of(file: str) -> bytes:
         raise CommandError(f"{file}: {error.strerror}", BAD_USAGE) from None
 
 
-def _read(content: bytes, policies: Mapping[str, Policy]) -> list[_Line]:
+def _read(content: bytes, policies: Mapping[str, Policy], bytes_max: int) -> list[_Line]:
     streams = {stream.key: stream for stream in broker.inbound_streams(policies)}
     lines: list[_Line] = []
     for number, raw in enumerate(content.split(b"\n"), start=1):
         if not (text := raw.strip()):
             continue
         try:
+            if len(text) > bytes_max:
+                raise too_long(text, bytes_max)
             event = decode(text)
             _check(event, streams, policies)
         except UndecodableError as error:
@@ -112,7 +115,7 @@ async def _answer(lines: Sequence[_Line], chosen: Settings, policies: Mapping[st
             by_programme.setdefault(line.event.event.data.programme, []).append(line)
     pool = await connect(chosen.require_database_url(), connections_max=1)
     try:
-        ledger = Ledger(pool, policies)
+        ledger = Ledger(pool, policies, of_the_ledger(chosen))
         for programme, asked in by_programme.items():
             events = [line.event for line in asked if line.event is not None]
             for line, outcome in zip(asked, await ledger.quote(programme, events), strict=True):

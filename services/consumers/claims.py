@@ -18,6 +18,8 @@ from services.consumers.rounds import attempt
 log = structlog.get_logger()
 
 _FROM_THE_START: Final = b"0-0"
+DELIVERIES_AT_FULL_SIZE: Final = 3
+"""What was handed out oftener is taken over in ever smaller parts: an entry that ends the process each time is alone at last."""
 FORGOTTEN_AFTER_MS: Final = 3_600_000
 """A consumer with nothing pending that was not seen for an hour is taken off its group."""
 
@@ -50,22 +52,27 @@ class Claimer:
     """The batches that this process is at, by their streams: they are not abandoned, however long they take."""
 
     async def run(self) -> None:
-        """Look for abandoned batches until cancelled."""
-        while True:
+        """Look for abandoned batches until cancelled. Each stream has its own rounds: where one is held, the others go on."""
+        async with asyncio.TaskGroup() as group:
             for stream in self.streams:
-                async with attempt(f"claiming on {stream.key}", self.intake.health.troubles):
-                    await self.take_over(stream)
-                    await self.forget_gone(stream)
+                group.create_task(self._rounds(stream))
+
+    async def _rounds(self, stream: InboundStream) -> None:
+        while True:
+            async with attempt(f"claiming on {stream.key}", self.intake.health.troubles):
+                await self.take_over(stream)
+                await self.forget_gone(stream)
             await asyncio.sleep(self.every_seconds)
 
     async def take_over(self, stream: InboundStream) -> int:
         """Take over all that is pending too long on one stream; return how many entries that was."""
-        cursor, taken = _FROM_THE_START, 0
+        cursor, taken, idle_ms = _FROM_THE_START, 0, int(self.idle_seconds * 1000)
         while True:
+            count = await self._at_once(stream, cursor, idle_ms)
             cursor, claimed, *_ = await self.redis.xautoclaim(
-                stream.key, GROUP, self.consumer, int(self.idle_seconds * 1000), start_id=cursor, count=self.batch_size
+                stream.key, GROUP, self.consumer, idle_ms, start_id=cursor, count=count
             )
-            ours = {entry.id for key, batch in self.in_hand for entry in batch if key == stream.key} if claimed else ()
+            ours = self._ours(stream) if claimed else ()
             entries = [RawEntry(entry_id, fields) for entry_id, fields in claimed if entry_id not in ours]
             if entries:
                 log.info("taken over", stream=stream.key, entries=len(entries))
@@ -74,6 +81,17 @@ class Claimer:
                 taken += len(entries)
             if cursor == _FROM_THE_START:
                 return taken
+
+    async def _at_once(self, stream: InboundStream, first: bytes, idle_ms: int) -> int:
+        """Return how many entries to take over at once, by how often the first of them was handed out before."""
+        rows = await self.redis.xpending_range(stream.key, GROUP, first.decode(), "+", 1, idle=idle_ms)
+        if not rows or rows[0]["message_id"] in self._ours(stream):
+            return self.batch_size
+        oftener = max(int(rows[0]["times_delivered"]) - DELIVERIES_AT_FULL_SIZE, 0)
+        return max(self.batch_size >> oftener, 1)
+
+    def _ours(self, stream: InboundStream) -> set[bytes]:
+        return {entry.id for key, batch in self.in_hand for entry in batch if key == stream.key}
 
     async def forget_gone(self, stream: InboundStream, after_ms: int = FORGOTTEN_AFTER_MS) -> int:
         """Take consumers off the group that were not seen for long and have nothing pending; return how many."""

@@ -1,6 +1,6 @@
 """Dead letters: what can be no entry of a ledger is kept with its original bytes, the reason, and where it came from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -10,19 +10,46 @@ from schemas.codes import DeadLetterReason
 from services.broker import DEAD_LETTERS, GROUP
 
 # Kept and acknowledged in one step, and kept only while pending: a batch that two consumers hold, or that is read again after a
-# crash, leaves one dead letter. Kept first: what a script did before it failed (the memory is full, say) stays done.
+# crash, leaves one dead letter. Kept first: what a script did before it failed (the memory is full, say) stays done. Returns how
+# many letters were seen to, fewer than came when there is no room. What was not sent along is copied from its stream: it is long.
 _KEEP: Final = """
-local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
-if pending.err then
-  if string.find(pending.err, 'NOGROUP') then return 0 end
-  return pending
+local function copied(id)
+  local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
+  if not entry then return nil end
+  local fields, all = entry[2], {}
+  for i = 1, #fields, 2 do
+    if fields[i] == 'event' then return fields[i + 1] end
+    all[#all + 1] = fields[i] .. '=' .. fields[i + 1]
+  end
+  return table.concat(all, '\\n')
 end
-if #pending == 0 then return 0 end
-redis.call('XADD', KEYS[2], '*', 'event', ARGV[3], 'stream', KEYS[1], 'entry_id', ARGV[2],
-           'reason', ARGV[4], 'detail', ARGV[5], 'failed_at', ARGV[6])
-return redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])"""
+local room = tonumber(ARGV[2]) - redis.call('XLEN', KEYS[2])
+for i = 4, #ARGV, 4 do
+  local id = ARGV[i]
+  local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1], id, id, 1)
+  if pending.err then
+    if string.find(pending.err, 'NOGROUP') then return #ARGV end
+    return pending
+  end
+  if #pending > 0 then
+    if room <= 0 then return (i - 4) / 4 end
+    local event, detail = ARGV[i + 1], ARGV[i + 3]
+    if event == '' then
+      event = copied(id)
+      if not event then event, detail = '', detail .. ' (whoever wrote it has taken it off its stream meanwhile)' end
+    end
+    redis.call('XADD', KEYS[2], '*', 'event', event, 'stream', KEYS[1], 'entry_id', id,
+               'reason', ARGV[i + 2], 'detail', detail, 'failed_at', ARGV[3])
+    redis.call('XACK', KEYS[1], ARGV[1], id)
+    room = room - 1
+  end
+end
+return #ARGV"""
 
 DETAIL_LENGTH_MAX: Final = 500
+AT_ONCE_MAX: Final = 100
+AT_ONCE_BYTES_MAX: Final = 2**20
+"""Letters in one step of the broker's, which serves nobody else meanwhile. A single larger one is not sent, but copied there."""
 
 
 class DeadLetter(NamedTuple):
@@ -34,20 +61,38 @@ class DeadLetter(NamedTuple):
     detail: str
 
 
-async def keep(redis: Redis, stream: str, letters: Sequence[DeadLetter]) -> None:
-    """Put the letters on the dead-letter stream, and acknowledge them on their own. Raises what the broker raises."""
-    if not letters:
-        return
+class DeadLettersFullError(Exception):
+    """There is no room for one more dead letter; the message says what to do."""
+
+    def __init__(self, letters_max: int) -> None:
+        super().__init__(
+            f"{letters_max} dead letters are kept already, and no more may be: replay or discard some (`voucher-ledger "
+            f"dead-letters`), or raise VOUCHER_LEDGER_DEAD_LETTERS_MAX"
+        )
+
+
+async def keep(redis: Redis, stream: str, letters: Sequence[DeadLetter], letters_max: int) -> None:
+    """Put the letters on the dead-letter stream, and acknowledge them on their own.
+
+    Raises DeadLettersFullError when one would be more than ``letters_max``; those before it are kept. Raises what the broker raises.
+    """
     failed_at = datetime.now(UTC).isoformat()
     script = redis.register_script(_KEEP)
-    async with redis.pipeline(transaction=False) as pipeline:
-        for letter in letters:
-            await script(
-                keys=[stream, DEAD_LETTERS],
-                args=[GROUP, letter.entry_id, letter.raw, letter.reason, letter.detail[:DETAIL_LENGTH_MAX], failed_at],
-                client=pipeline,
-            )
-        # Raised as the broker said it: the client would put the command into the message, and the event with it.
-        for result in await pipeline.execute(raise_on_error=False):
-            if isinstance(result, Exception):
-                raise result
+    for some in _at_once(letters):
+        args: list[bytes | str | int] = [GROUP, letters_max, failed_at]
+        for letter in some:
+            sent = letter.raw if len(letter.raw) <= AT_ONCE_BYTES_MAX else b""
+            args += letter.entry_id, sent, letter.reason, letter.detail[:DETAIL_LENGTH_MAX]
+        if await script(keys=[stream, DEAD_LETTERS], args=args) < len(some):
+            raise DeadLettersFullError(letters_max)
+
+
+def _at_once(letters: Sequence[DeadLetter]) -> Iterator[Sequence[DeadLetter]]:
+    first, held = 0, 0
+    for place, letter in enumerate(letters):
+        if place > first and (place - first == AT_ONCE_MAX or held + len(letter.raw) > AT_ONCE_BYTES_MAX):
+            yield letters[first:place]
+            first, held = place, 0
+        held += len(letter.raw)
+    if letters:
+        yield letters[first:]

@@ -2,7 +2,8 @@
 
 An entry that cannot be read, comes from the wrong producer, or is of no known programme is a dead letter, and its neighbours do
 not notice. While the database or the broker is away the batch is held. An error that is neither is a mistake of ours: the batch is
-tried one by one, and the culprit alone is set aside. Only after all of it may the batch be acknowledged.
+tried one by one, and the culprit alone is set aside. Only after all of it may the batch be acknowledged. A stream is held too when there is
+no room for another dead letter, or when nearly all of it would be one (see ``limits``).
 """
 
 import asyncio
@@ -20,7 +21,8 @@ from redis.exceptions import RedisError
 from schemas.codes import DeadLetterReason
 from schemas.decoding import UndecodableError
 from services.broker import AWAY, InboundStream
-from services.consumers.deadletters import DeadLetter, keep
+from services.consumers.deadletters import DeadLetter, DeadLettersFullError, keep
+from services.consumers.limits import Lately, Limits
 from services.consumers.reading import original_bytes, read_entry
 from services.ledger.append import Ledger
 from services.ledger.batch import Rejected
@@ -33,8 +35,8 @@ Result = TypeVar("Result")
 PAUSE_SECONDS_FIRST: Final = 0.1
 READ_AT_ONCE: Final = 20
 """Entries that are read before the others on the loop get their turn."""
-UNDECIDABLE_IN_A_BATCH_MAX: Final = 10
-"""More than this, and the batch is held: a broken release must not empty the queue into the dead letters."""
+UNDECIDABLE_MAX: Final = 10
+"""More than this of a stream's last entries, and it is held: a broken release must not empty the queue into the dead letters."""
 
 
 class RawEntry(Struct, frozen=True, gc=False):
@@ -53,11 +55,17 @@ class _Programme(NamedTuple):
 
 @dataclass(slots=True)
 class _Sorted:
-    """A batch by what is to become of its entries; ``mistakes`` counts those that a mistake of ours kept from being read."""
+    """A batch by what is to become of its entries; ``mistakes`` counts those that a mistake of ours kept from being decided."""
 
+    lately: Lately
     programmes: dict[str, _Programme] = field(default_factory=dict)
     letters: list[DeadLetter] = field(default_factory=list)
     mistakes: int = 0
+
+    @property
+    def mistakes_lately(self) -> int:
+        """How many of the stream's last entries, and of these, were our mistakes."""
+        return self.lately.mistakes + self.mistakes
 
 
 @dataclass(slots=True)
@@ -93,36 +101,46 @@ class Intake:
     ledger: Ledger
     redis: Redis
     retry_seconds_max: float
+    limits: Limits = field(default_factory=Limits)
     health: Health = field(default_factory=Health)
+    _lately: dict[str, Lately] = field(default_factory=dict)
 
     async def take(self, stream: InboundStream, entries: Sequence[RawEntry]) -> None:
         """See every entry to its fate. When this returns, the batch may be acknowledged.
 
-        Holds for as long as the database or the broker is away. Raises CancelledError when the service is stopped meanwhile.
+        Holds for as long as the database or the broker is away, or a limit on the dead letters says so. Raises CancelledError
+        when the service is stopped meanwhile.
         """
-        found = _Sorted()
+        lately = self._lately.get(stream.key)
+        if lately is None:
+            lately = self._lately[stream.key] = Lately(self.limits.dead_letter_share_of)
+        found = _Sorted(lately)
         for first in range(0, len(entries), READ_AT_ONCE):
             # Reading is all Python: the batch before this one, on its way through the database, must not wait for it.
             await asyncio.sleep(0)
             self._read(stream, entries[first : first + READ_AT_ONCE], found)
         letters = found.letters
         # Programmes share nothing: none of them waits for another.
-        for rejected in await asyncio.gather(*(self._append(code, batch) for code, batch in found.programmes.items())):
+        for rejected in await asyncio.gather(
+            *(self._append(code, batch, found) for code, batch in found.programmes.items())
+        ):
             letters.extend(rejected)
+        lately.take(len(entries), len(letters), found.mistakes)
+        self.health.undecidable += found.mistakes
         if letters:
             with self.health.in_hand():
-                await self._hold(lambda: keep(self.redis, stream.key, letters))
+                await self._until_not_nearly_all(stream, lately)
+                await self._hold(lambda: keep(self.redis, stream.key, letters, self.limits.room(lately)))
             self._tell(stream, letters)
-        self.health.undecidable += found.mistakes
         self.health.entries += len(entries)
 
     def _read(self, stream: InboundStream, entries: Sequence[RawEntry], found: _Sorted) -> None:
         """Sort the entries. Raises what is a mistake of ours, once there are too many of them in the batch."""
-        serves = self.ledger.serves
+        serves, bytes_max = self.ledger.serves, self.limits.entry_bytes_max
         for entry in entries:
             entry_id, fields = entry.id, entry.fields
             try:
-                event, raw = read_entry(stream, fields, serves)
+                event, raw = read_entry(stream, fields, serves, bytes_max)
                 item = inbound(event, raw)
             except UndecodableError as error:
                 found.letters.append(DeadLetter(entry_id, original_bytes(fields), error.reason, error.detail))
@@ -130,7 +148,7 @@ class Intake:
                 # A mistake of ours: set aside alone too, but as many as of a broken release leave the batch pending.
                 log.exception("unreadable", stream=stream.key, entry_id=entry_id.decode())
                 found.mistakes += 1
-                if found.mistakes > UNDECIDABLE_IN_A_BATCH_MAX:
+                if found.mistakes_lately > UNDECIDABLE_MAX:
                     raise
                 found.letters.append(_undecidable(entry_id, original_bytes(fields), error))
             else:
@@ -141,11 +159,11 @@ class Intake:
                 batch.ids.append(entry_id)
                 batch.events.append(item)
 
-    async def _append(self, programme: str, batch: _Programme) -> list[DeadLetter]:
+    async def _append(self, programme: str, batch: _Programme, found: _Sorted) -> list[DeadLetter]:
         with self.health.in_hand():
-            return await self._append_in_hand(programme, batch)
+            return await self._append_in_hand(programme, batch, found)
 
-    async def _append_in_hand(self, programme: str, batch: _Programme) -> list[DeadLetter]:
+    async def _append_in_hand(self, programme: str, batch: _Programme, found: _Sorted) -> list[DeadLetter]:
         pause = PAUSE_SECONDS_FIRST
         while True:
             try:
@@ -157,17 +175,17 @@ class Intake:
                 if Rejected not in set(map(type, outcomes)):
                     return []
                 return [
-                    _rejected(entry_id, event, found)
-                    for entry_id, event, found in zip(*batch, outcomes, strict=True)
-                    if isinstance(found, Rejected)
+                    _rejected(entry_id, event, outcome)
+                    for entry_id, event, outcome in zip(*batch, outcomes, strict=True)
+                    if isinstance(outcome, Rejected)
                 ]
-            letters = await self._one_by_one(programme, batch)
+            letters = await self._one_by_one(programme, batch, found)
             if letters is not None:
                 return letters
             await asyncio.sleep(pause)
             pause = min(pause * 2, self.retry_seconds_max)
 
-    async def _one_by_one(self, programme: str, batch: _Programme) -> list[DeadLetter] | None:
+    async def _one_by_one(self, programme: str, batch: _Programme, found: _Sorted) -> list[DeadLetter] | None:
         """Append each event on its own, and return the letters; None when so many fail that it cannot be the events."""
         letters: list[DeadLetter] = []
         undecidable = 0
@@ -178,19 +196,27 @@ class Intake:
                 log.exception("undecidable", programme=programme, entry_id=entry_id.decode())
                 undecidable += 1
                 letters.append(_undecidable(entry_id, event.raw, error))
-                if undecidable > UNDECIDABLE_IN_A_BATCH_MAX:
-                    last = letters[-1].detail
+                if found.mistakes_lately + undecidable > UNDECIDABLE_MAX:
+                    count = found.mistakes_lately + undecidable
                     self._held(
-                        f"{undecidable} events of a batch are undecidable, the last by {last}: is this release broken?"
+                        f"{count} of a stream's last events are undecidable, this one by {letters[-1].detail}: is this release broken?"
                     )
                     return None
             else:
                 letters += [_rejected(entry_id, event, outcome)] if isinstance(outcome, Rejected) else []
-        self.health.undecidable += undecidable
+        found.mistakes += undecidable
         return letters
 
+    async def _until_not_nearly_all(self, stream: InboundStream, lately: Lately) -> None:
+        """Hold the stream while nearly all that it brought lately would be dead letters. What could be decided is decided."""
+        pause = PAUSE_SECONDS_FIRST
+        while (because := self.limits.because_of_share(stream.key, lately)) is not None:
+            self._held(because)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, self.retry_seconds_max)
+
     async def _hold(self, act: Callable[[], Awaitable[Result]]) -> Result:
-        """Do it, however long the database or the broker is away or refuses us."""
+        """Do it, however long the database or the broker is away or refuses us, or has no room for a dead letter."""
         try:
             return await self._try(act)
         except Exception as error:
@@ -228,7 +254,7 @@ class Intake:
 
 
 def _is_not_the_events(error: Exception) -> bool:
-    return is_of_the_database(error) or isinstance(error, (RedisError, *AWAY))
+    return is_of_the_database(error) or isinstance(error, (RedisError, DeadLettersFullError, *AWAY))
 
 
 def _undecidable(entry_id: bytes, raw: bytes, error: Exception) -> DeadLetter:

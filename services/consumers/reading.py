@@ -9,18 +9,26 @@ from services.broker import FIELD, InboundStream
 
 
 def read_entry(
-    stream: InboundStream, fields: Mapping[bytes, bytes], serves: Callable[[str], bool]
+    stream: InboundStream, fields: Mapping[bytes, bytes], serves: Callable[[str], bool], bytes_max: int
 ) -> tuple[Event, bytes]:
     """Return the event of an entry with its bytes; ``serves`` says which programmes there are.
 
-    Raises UndecodableError with the reason when it cannot be read, or does not belong on this stream.
+    Raises UndecodableError with the reason when it is longer than ``bytes_max``, cannot be read, or does not belong on this stream.
     """
     raw = fields.get(FIELD)
     if raw is None:
         raise UndecodableError(DeadLetterReason.NOT_CLOUDEVENT, "the entry has no field 'event'")
+    if len(raw) > bytes_max:
+        raise too_long(raw, bytes_max)
     event = decode(raw, stream.type)
     check_place(stream, event, serves)
     return event, raw
+
+
+def too_long(raw: bytes, bytes_max: int) -> UndecodableError:
+    """Return what to raise for an event that is longer than is read."""
+    detail = f"the event has {len(raw)} bytes, at most {bytes_max} are read"
+    return UndecodableError(DeadLetterReason.INVALID_DATA, detail)
 
 
 def check_place(stream: InboundStream, event: Event, serves: Callable[[str], bool]) -> None:

@@ -20,8 +20,9 @@ from services.consumers import rounds
 from services.consumers.claims import Claimer
 from services.consumers.intake import Intake, RawEntry
 from services.consumers.trims import Trimmer
+from services.consumers.limits import Limits, of_the_ledger
 from services.health import Answer, serve_health
-from services.ledger.append import Ledger, Limits
+from services.ledger.append import Ledger
 from services.ledger.database import TRANSIENT, connect
 from services.programmes import load_policies
 from services.settings import Settings, SettingsError
@@ -31,7 +32,7 @@ log = structlog.get_logger()
 
 Streams = Callable[[Mapping[str, Policy], Settings], Sequence[InboundStream]]
 _HELD_UNREADY_SECONDS: Final = 5
-_READERS_WATCHED_EVERY_SECONDS: Final = 1
+_READERS_WATCHED_EVERY_SECONDS: Final = 0.2
 _CLOSED_WITHIN_SECONDS: Final = 5
 
 
@@ -129,6 +130,9 @@ class Consumer:
                 ack_policy=AckPolicy.NACK_ON_ERROR,
                 title=f"{stream.key}/{reader}",
             )
+            # Where the group is missing again by the time FastStream starts to read (someone flushed the broker), it would make
+            # it from the stream's end and skip what was sent before. It reads on from where the group stands either way.
+            subscriber.last_id = "0"
             subscriber(handle)
             self._readers.append((stream.key, subscriber))  # fmt: skip
 
@@ -151,10 +155,10 @@ class Consumer:
         pool = await self._wait_for(
             lambda: connect(settings.require_database_url(), connections_max=settings.database_connections_max)
         )
-        ledger = Ledger(pool, self.policies, Limits(vouchers_max=settings.vouchers_in_memory_max, wait=settings.wait))
+        ledger = Ledger(pool, self.policies, of_the_ledger(settings))
         await self._wait_for(ledger.open)
         await self._wait_for(lambda: streams_of.ensure_groups(redis, self.streams))
-        self._intake = Intake(ledger, redis, settings.retry_seconds_max)
+        self._intake = Intake(ledger, redis, settings.retry_seconds_max, Limits.of(settings))
         self._claimer = Claimer(
             redis, self._intake, self.streams, f"{settings.consumer_name}-claims",
             settings.claim_idle_seconds, settings.claim_every_seconds, settings.batch_size,
@@ -188,6 +192,8 @@ class Consumer:
                 async with rounds.attempt(f"ending waits of {programme}", troubles):
                     while refused := await ledger.expire_parked(programme):
                         log.info("waits over", programme=programme, redemptions=refused)
+                if refused := ledger.crowded_out.pop(programme, 0):
+                    log.warning("refused at once, for too many wait already", programme=programme, redemptions=refused)
             await asyncio.sleep(self.settings.expire_every_seconds)
 
     async def _wait_for(self, act: Callable[[], Awaitable[Any]]) -> Any:
@@ -209,7 +215,9 @@ class Consumer:
         while True:
             for key, reader in self._readers:
                 if len(reader.tasks) > 1:
-                    log.error("a reader is refused", stream=key, because=repr(reader.tasks[0].exception()))
+                    # Not its repr, which the client makes of two words.
+                    error = reader.tasks[0].exception()
+                    log.error("a reader is refused", stream=key, because=f"{type(error).__name__}: {error}")
                     self.app.exit()
                     return
             await asyncio.sleep(_READERS_WATCHED_EVERY_SECONDS)

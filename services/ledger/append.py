@@ -8,6 +8,7 @@ A failure leaves nothing behind: the transaction is undone, and the book, which 
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -28,12 +29,14 @@ from services.ledger.writing import write
 
 
 class Limits(NamedTuple):
-    """How much of a programme a process keeps in memory, and how long a redemption waits for its voucher."""
+    """How much of a programme a process keeps in memory; how long, and how many, redemptions wait for their vouchers."""
 
     vouchers_max: int = 1_000_000
     quotas_max: int = 200_000
     wait: timedelta = timedelta(hours=24)
     expire_at_once_max: int = 1_000
+    parked_max: int = 1_000_000
+    parked_per_provider_max: int = 100_000
 
 
 class _Asked(NamedTuple):
@@ -68,6 +71,8 @@ class Ledger:
         self.policies = Policies(policies)
         self.limits = limits or Limits()
         self._clock = clock
+        self.crowded_out: Counter[str] = Counter()
+        """Redemptions that this process refused because too many waited already, by programme; whoever tells of them takes them out."""
         self._books: dict[str, Book] = {}
         self._trust: dict[str, Trust] = {programme: Trust() for programme in policies}
         # One decides, and one waits for the head, to go on in the moment of its commit. More would only take connections from
@@ -157,6 +162,8 @@ class Ledger:
                 raise
             trust.lose()
             raise DoubtError from error
+        if batch.crowded_out:
+            self.crowded_out[programme] += batch.crowded_out
         if batch.doubtful:
             trust.lose()
         else:
@@ -189,7 +196,11 @@ class Ledger:
         )  # fmt: skip
         if look_back:
             known.update(await loading.known_events(connection, programme, events))
-        return Batch(programme, policy, book, recorded_at, known, by_voucher(waiting), looked_back=look_back)
+        limits = self.limits
+        room = await parking.room(
+            connection, programme, head.parked, events, limits.parked_max, limits.parked_per_provider_max
+        )  # fmt: skip
+        return Batch(programme, policy, book, recorded_at, known, by_voucher(waiting), looked_back=look_back, room=room)
 
     def _keep(self, programme: str, book: Book) -> None:
         book.forget(self.limits.vouchers_max, self.limits.quotas_max)

@@ -15,6 +15,7 @@ from services.ledger import chain
 from services.ledger.book import Book
 from services.ledger.decide import decide
 from services.ledger.entry import Decision, Inbound, Parked
+from services.ledger.room import Room
 from services.ledger.trust import DoubtError, is_doubtful
 
 
@@ -61,6 +62,7 @@ Outcome = Decided | Duplicate | Waiting | Rejected
 class Batch:
     """The batch so far. ``known`` has the bytes of the events taken in before, ``waiting`` the redemptions parked before.
 
+    ``room`` is what there is for more of them: one that finds none is ``crowded_out``, and refused as if its wait were over.
     ``looked_back`` says that whatever the ledger has of these events is in ``known`` and in the book; where it is not, what
     would depend on it raises DoubtError.
     """
@@ -78,6 +80,8 @@ class Batch:
     unparked: list[bytes] = field(default_factory=list)
     payables: dict[str, int] = field(default_factory=dict)
     """Of the providers that redeemed in this batch, what they are owed after it, in fen."""
+    room: Room = field(default_factory=Room)
+    crowded_out: int = 0
     first: int = 0
     doubtful: bool = False
     _programme_bytes: bytes = b""
@@ -102,9 +106,12 @@ class Batch:
         decision = decide(self.book, self.policy, inbound, self.recorded_at)
         if isinstance(decision, Parked):
             self._doubt()
-            self.parked[inbound.key] = inbound
-            self.waiting.setdefault(decision.voucher_id, []).append(inbound)
-            return Waiting()
+            if self.room.take(decision.provider):
+                self.parked[inbound.key] = inbound
+                self.waiting.setdefault(decision.voucher_id, []).append(inbound)
+                return Waiting()
+            self.crowded_out += 1
+            decision = self._decide_now(inbound)
         position = self._append(inbound, decision)
         if decision.accepted and decision.kind == "issued" and decision.voucher_id in self.waiting:
             for redemption in self.waiting.pop(decision.voucher_id):
@@ -113,12 +120,18 @@ class Batch:
 
     def end_wait(self, redemption: Inbound) -> None:
         """Decide a redemption that was parked: its voucher has come, or its wait is over."""
+        decision = self._decide_now(redemption)
+        if self.parked.pop(redemption.key, None) is None:
+            self.unparked.append(redemption.key)
+        if decision.provider is not None:
+            self.room.give_back(decision.provider)
+        self._append(redemption, decision)
+
+    def _decide_now(self, redemption: Inbound) -> Decision:
         decision = decide(self.book, self.policy, redemption, self.recorded_at, waited=True)
         if isinstance(decision, Parked):
             raise AssertionError("a redemption whose wait is over is decided")  # noqa: TRY004  not a caller's mistake
-        if self.parked.pop(redemption.key, None) is None:
-            self.unparked.append(redemption.key)
-        self._append(redemption, decision)
+        return decision
 
     def _doubt(self) -> None:
         """Take in that what the ledger has of an event matters for it. Raises DoubtError when that was not looked up."""

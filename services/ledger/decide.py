@@ -209,7 +209,7 @@ def decide_redemption(
     if data.provider not in policy.providers.codes:
         return _refused(decision, Code.PROVIDER_NOT_ACCREDITED)
     if voucher is None:
-        return _refused(decision, Code.VOUCHER_UNKNOWN) if waited else Parked(data.voucher_id)
+        return _refused(decision, Code.VOUCHER_UNKNOWN) if waited else Parked(data.voucher_id, data.provider)
 
     decision.enterprise = voucher.enterprise
     decision.voucher_remaining = voucher.remaining

@@ -68,6 +68,7 @@ class Parked(Struct, frozen=True, gc=False):
     """A redemption whose voucher is not known yet: it waits beside the ledger."""
 
     voucher_id: str
+    provider: str
 
 
 def event_key(source: str, event_id: str) -> bytes:

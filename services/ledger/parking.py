@@ -9,6 +9,7 @@ from schemas.decoding import decode
 from schemas.events import VoucherIssued, VoucherRedeemed
 from services.ledger.database import Connection
 from services.ledger.entry import Inbound, inbound
+from services.ledger.room import Room
 
 _KNOWN = """
 SELECT wanted.key, known.event FROM unnest($2::bytea[]) AS wanted (key)
@@ -20,6 +21,13 @@ CROSS JOIN LATERAL (
 ORDER BY waiting.parked_at, waiting.place"""
 _ANY_SINCE = "SELECT 1 FROM parked WHERE programme = $1 AND parked_at <= $2 LIMIT 1"
 _SINCE = "SELECT event FROM parked WHERE programme = $1 AND parked_at <= $2 ORDER BY parked_at, place LIMIT $3"
+# No more are counted than matter. A range of one name and its order, so that no other index serves.
+_COUNTS = """
+SELECT wanted.provider, waiting.count FROM unnest($2::text[]) AS wanted (provider)
+CROSS JOIN LATERAL (
+  SELECT count(*) AS count FROM (
+    SELECT FROM parked WHERE provider BETWEEN wanted.provider AND wanted.provider AND programme = $1
+    ORDER BY provider LIMIT $3) AS counted) AS waiting"""
 _PARK = """
 INSERT INTO parked (programme, key, voucher_id, provider, event, parked_at, place)
 SELECT $1, new.key, new.voucher_id, new.provider, new.event, $6, new.place
@@ -27,6 +35,19 @@ FROM unnest($2::bytea[], $3::text[], $4::text[], $5::bytea[]) WITH ORDINALITY AS
 _UNPARK = (
     "DELETE FROM parked USING unnest($2::bytea[]) AS wanted (key) WHERE parked.key = wanted.key AND programme = $1"
 )
+
+
+async def room(
+    connection: Connection, programme: str, parked: int, events: Sequence[Inbound], parked_max: int, each_max: int
+) -> Room:
+    """Return what room there is for the events' redemptions, where ``parked`` of the programme wait."""
+    found = Room(parked_max - parked, each_max)
+    # Nobody has more waiting than wait in all: mostly there is nothing to be counted.
+    if parked + len(events) > each_max:
+        providers = list({item.event.data.provider for item in events if isinstance(item.event, VoucherRedeemed)})
+        rows = await connection.fetch(_COUNTS, programme, providers, each_max)
+        found.waiting.update((row["provider"], row["count"]) for row in rows)
+    return found
 
 
 async def known_events(connection: Connection, programme: str, events: Sequence[Inbound]) -> dict[bytes, bytes]:

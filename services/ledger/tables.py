@@ -165,6 +165,8 @@ class ParkedRow(SQLModel, table=True):
         PrimaryKeyConstraint("key", "programme", name="parked_pkey"),
         Index("parked_voucher", "voucher_id", "programme"),
         Index("parked_since", "programme", "parked_at"),
+        # How many of a provider wait.
+        Index("parked_provider", "provider", "programme"),
     )
 
     programme: str = _column(Plain)

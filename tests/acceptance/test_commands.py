@@ -81,6 +81,7 @@ def test_a_wrong_line_is_told_with_its_reason_and_nothing_is_sent(folder):
         issue_event("C2", data__programme="atlantis-2024"),
         redemption_event("C0", source=f"urn:uscc:{authority_of(CHENGDU)}"),
         redemption_event("C0", provider=uscc(12), source=f"urn:uscc:{uscc(12)}"),
+        issue_event("C3", padding="x" * 70_000),
     )
     done = run("publish", "wrong.ndjson", cwd=folder)
     assert done.returncode == 1
@@ -88,9 +89,9 @@ def test_a_wrong_line_is_told_with_its_reason_and_nothing_is_sent(folder):
     reasons = [line.split(": ")[:2] for line in told]
     assert reasons == [
         ["line 2", "invalid_data"], ["line 4", "not_json"], ["line 5", "programme_unknown"],
-        ["line 6", "wrong_stream"], ["line 7", "wrong_stream"],
+        ["line 6", "wrong_stream"], ["line 7", "wrong_stream"], ["line 8", "invalid_data"],
     ]  # fmt: skip
-    assert last == "voucher-ledger: 5 of 6 lines are wrong; nothing was sent"
+    assert last == "voucher-ledger: 6 of 7 lines are wrong; nothing was sent"
     assert {stream: row.length for stream, row in settle(home_of(folder)).items()} == {
         stream: row.length for stream, row in before.items()
     }
@@ -104,8 +105,12 @@ def test_queues_have_a_row_for_each_stream(folder):
     wanted = {"stream", "length", "lag", "pending", "oldest_pending_seconds", "consumers", "dead_letters"}
     assert all(row.keys() >= wanted for row in rows.values())
     assert rows[ISSUED]["consumers"] >= 2
+    letters = answer("queues", cwd=folder)["dead_letters"]
+    assert letters == {"kept": rows["dead-letter"]["length"], "max": 500_000}
     table = run("queues", cwd=folder)
     assert table.returncode == 0
+    full = run("queues", cwd=folder, VOUCHER_LEDGER_DEAD_LETTERS_MAX="1")
+    assert ("no more may be" in full.stderr) == (letters["kept"] >= 1)
     assert all(stream in table.stdout for stream in rows)
 
 

@@ -23,7 +23,7 @@ from line import (
 
 from services.broker import GROUP
 from services.consumers import intake, service
-from services.consumers.intake import UNDECIDABLE_IN_A_BATCH_MAX, Intake
+from services.consumers.intake import UNDECIDABLE_MAX, Intake
 
 ISSUED = f"voucher.issued:{CHENGDU}"
 
@@ -50,6 +50,28 @@ async def test_what_a_dead_consumer_left_pending_is_taken_over(settings, redis, 
         await entered(admin, 250)
         await settled(redis, [ISSUED])
     assert [letter["event"] for letter in await dead_letters(redis)] == [b"garbage"]
+
+
+async def test_what_was_handed_out_often_is_taken_over_in_ever_smaller_parts(settings, redis, admin, monkeypatch):
+    """Whatever ends the process each time, it takes no more and no more neighbours along."""
+    await send(redis, *issues(64))
+    await redis.xgroup_create(ISSUED, GROUP, id="0")
+    await redis.xreadgroup(GROUP, "a consumer that is dead now", {ISSUED: ">"}, count=1_000)
+    take, parts = Intake.take, []
+
+    async def deadly(self, stream, entries):
+        parts.append(len(entries))
+        if any(b'"V5"' in entry.fields[b"event"] for entry in entries):
+            raise ZeroDivisionError("as if the process had ended")
+        await take(self, stream, entries)
+
+    monkeypatch.setattr(Intake, "take", deadly)
+    async with running("issued", settings.model_copy(update={"batch_size": 64, "claim_idle_seconds": 0.3})):
+        rows = await entered(admin, 63, seconds=60)
+        await eventually(lambda: parts[-1] == 1)
+        assert await pending(redis, ISSUED) == 1
+    assert "V5" not in {row["voucher_id"] for row in rows}
+    assert parts[: parts.index(1)] == sorted(parts[: parts.index(1)], reverse=True)
 
 
 async def test_a_batch_that_two_consumers_have_in_hand_counts_once(settings, redis, admin):
@@ -121,9 +143,13 @@ async def test_an_event_that_cannot_be_decided_is_set_aside_alone_and_readiness_
     assert "a_mistake" in letter["detail"]
 
 
-async def test_a_release_that_can_decide_little_holds_the_batch_instead_of_emptying_the_queue(settings, redis, admin):
+async def test_a_release_that_can_decide_little_holds_the_batch_instead_of_emptying_the_queue(
+    settings, redis, admin, monkeypatch
+):
+    monkeypatch.setattr(service, "_HELD_UNREADY_SECONDS", 0)
+    monkeypatch.setattr(intake, "PAUSE_SECONDS_FIRST", 3)  # what is mended is mended between two tries
     await refuse_in_the_database(admin, "voucher_id IN ('V0', 'V30')")
-    await send(redis, *issues(3 * UNDECIDABLE_IN_A_BATCH_MAX + 1))
+    await send(redis, *issues(3 * UNDECIDABLE_MAX + 1))
     async with running("issued", settings) as consumer:
         await eventually(lambda: "is this release broken?" in consumer.ready().because)
         assert await dead_letters(redis) == []
@@ -133,6 +159,19 @@ async def test_a_release_that_can_decide_little_holds_the_batch_instead_of_empty
         await settled(redis, [ISSUED])
         await eventually(lambda: consumer.ready().ok)
     assert await dead_letters(redis) == []
+
+
+async def test_mistakes_are_counted_over_batches_so_that_small_ones_do_not_empty_the_queue_either(
+    settings, redis, admin
+):
+    await refuse_in_the_database(admin, "false")
+    settings = settings.model_copy(update={"batch_size": 4, "claim_idle_seconds": 60})
+    await send(redis, *issues(40))
+    async with running("issued", settings) as consumer:
+        await eventually(lambda: "is this release broken?" in consumer.ready().because)
+        assert len(await dead_letters(redis)) == 8
+        assert await pending(redis, ISSUED) == 4
+        assert len(await redis.xrange(ISSUED)) == 40
 
 
 async def test_a_right_that_was_taken_away_holds_the_batch(settings, redis, admin):
@@ -150,10 +189,10 @@ async def test_a_right_that_was_taken_away_holds_the_batch(settings, redis, admi
 async def test_an_error_while_reading_an_entry_harms_that_entry_alone(settings, redis, admin, monkeypatch):
     read_entry = intake.read_entry
 
-    def mistaken(stream, fields, serves):
+    def mistaken(stream, fields, *rest):
         if b"V1" in fields[b"event"]:
             raise KeyError("a mistake of ours")
-        return read_entry(stream, fields, serves)
+        return read_entry(stream, fields, *rest)
 
     monkeypatch.setattr(intake, "read_entry", mistaken)
     await send(redis, *issues(3))

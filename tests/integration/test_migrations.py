@@ -153,6 +153,7 @@ async def test_a_ledger_without_payables_is_given_them(empty, policies, superuse
     owner = await asyncpg.connect(empty)
     for statement in (
         "DROP TABLE payable",
+        "DROP INDEX parked_provider",
         "DROP INDEX entry_use",
         "CREATE INDEX entry_use ON entry (voucher_id, programme, position) WHERE kind = 'redeemed' AND accepted",
         "CREATE INDEX entry_payable ON entry (provider, programme, position) WHERE kind = 'redeemed' AND accepted",

@@ -18,6 +18,7 @@ ASKED = {
     "claims": (loading._CLAIMS, (KEYS,), {"entry_claim"}),
     "what came since": (loading._SINCE, (3_000, 3_020), {"entry_pkey"}),
     "waiting events": (parking._KNOWN, (KEYS,), {"parked_pkey"}),
+    "how many of a provider wait": (parking._COUNTS, (providers_of(CHENGDU), 500), {"parked_provider"}),
     "waiting redemptions": (parking._OF_VOUCHERS, (VOUCHERS,), {"parked_voucher"}),
 }
 

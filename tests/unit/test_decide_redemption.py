@@ -287,7 +287,7 @@ def test_of_all_codes_from_one_on_that_one_is_given(left_out, because):
 
 
 def test_before_its_wait_is_over_a_redemption_of_an_unknown_voucher_is_parked():
-    assert decided_with([Code.VOUCHER_UNKNOWN, Code.REDEMPTION_EXISTS], waited=False) == Parked("V-1")
+    assert decided_with([Code.VOUCHER_UNKNOWN, Code.REDEMPTION_EXISTS], waited=False) == Parked("V-1", HERE)
     for code in (Code.PROGRAMME_NOT_OPEN, Code.PROVIDER_NOT_ACCREDITED):
         assert decided_with([code, Code.VOUCHER_UNKNOWN], waited=False).code == code
 
