@@ -19,8 +19,8 @@ from services.broker import AWAY, GROUP, InboundStream
 from services.consumers import rounds
 from services.consumers.claims import Claimer
 from services.consumers.intake import Intake, RawEntry
-from services.consumers.trims import Trimmer
 from services.consumers.limits import Limits, of_the_ledger
+from services.consumers.trims import Trimmer
 from services.health import Answer, serve_health
 from services.ledger.append import Ledger
 from services.ledger.database import TRANSIENT, connect
