@@ -7,7 +7,14 @@ from typing import Any, Final, TypeAlias, cast
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, ResponseError, TimeoutError  # noqa: A004  redis names them so
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,  # noqa: A004  redis names them so
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TimeoutError,  # noqa: A004  the same
+)
 
 from schemas.events import EXHAUSTED, ISSUED, REDEEMED
 from schemas.identifiers import ledger_source, source_of
@@ -17,8 +24,8 @@ GROUP: Final = "ledger"
 FIELD: Final = b"event"
 DEAD_LETTERS: Final = "dead-letter"
 
-AWAY: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
-"""Failures of the broker that pass by themselves: hold, back off, try again."""
+AWAY: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, OSError)
+"""Failures of the broker that pass by themselves, or once it has room again: hold, back off, try again."""
 
 _SOCKET_TIMEOUT_SECONDS: Final = 10
 

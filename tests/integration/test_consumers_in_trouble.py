@@ -236,6 +236,27 @@ async def test_claiming_goes_on_after_a_mistake_and_readiness_says_so(settings, 
 # ---- A broker that refuses -------------------------------------------------------------------------------------------
 
 
+async def test_a_consumer_that_starts_while_the_broker_is_full_waits_until_there_is_room(settings, redis, admin):
+    await send(redis, issue_event("V0"))
+    await redis.config_resetstat()
+    await redis.config_set("maxmemory", 1)
+    life = running("issued", settings)
+    starting = asyncio.create_task(life.__aenter__())
+    try:
+        await eventually(lambda: refused(redis))
+        await redis.config_set("maxmemory", 0)
+        await asyncio.wait_for(starting, 20)
+        await settled(redis, [ISSUED])
+        assert len(await entries_of(admin)) == 1
+    finally:
+        await redis.config_set("maxmemory", 0)
+        await life.__aexit__(None, None, None)
+
+
+async def refused(redis) -> bool:
+    return "errorstat_OOM" in await redis.info("errorstats")
+
+
 async def test_a_full_broker_keeps_what_cannot_be_set_aside(settings, redis, admin):
     """With no memory left no letter can be kept: then its entry may not be acknowledged either."""
     async with running("issued", settings) as consumer:
