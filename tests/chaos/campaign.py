@@ -18,10 +18,11 @@ from chaos.lines import Line, url_of_broker
 from chaos.producers import Producers
 from chaos.programmes import Rules
 from chaos.report import Course
-from chaos.schedule import PERIOD_SECONDS, Period, write_schedule
+from chaos.schedule import Period, write_schedule
 from chaos.servers import Servers
 from chaos.settling import settle
 from chaos.watching import Platform, Watcher
+from services.tasks import end
 
 Tell = Callable[[str], None]
 
@@ -70,7 +71,7 @@ async def _fail(world: World, schedule: list[Period], course: Course, tell: Tell
         tell("; ".join(f"{one.kind} ({one.target}, {one.seconds} s)" for one in period.faults) or "nothing fails")
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_inflict(world, fault, tell)) for fault in period.faults]
-        await asyncio.sleep(max(began + PERIOD_SECONDS - time.monotonic(), 0))
+        await asyncio.sleep(max(began + period.seconds - time.monotonic(), 0))
         course.add_period(
             [(fault, task.result()) for fault, task in zip(period.faults, tasks, strict=True)], began, time.monotonic()
         )
@@ -104,9 +105,9 @@ async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end(task)
+    if not task.cancelled():
+        task.result()
 
 
 @contextlib.asynccontextmanager

@@ -16,6 +16,7 @@ from commands import environment
 from chaos.lines import Line, url_of_broker, url_of_database
 from chaos.servers import Servers
 from services.embedded.postgres import PORT
+from services.tasks import end
 
 KINDS: Final = ("issued", "redeemed", "exhausted", "notifier")
 CONSUMERS: Final = KINDS[:3]
@@ -73,8 +74,7 @@ class Fleet:
                 await self.start(name)
             yield
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            await end(keeping)
             for process in self._processes.values():
                 process.kill()
                 process.wait()

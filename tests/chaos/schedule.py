@@ -1,6 +1,6 @@
 """What fails when: made from the seed and the length alone.
 
-A campaign is a row of periods. In every fourth, on average, nothing fails; in the others up to three faults do, side by side. Kinds are
+A campaign is a row of periods. In one of each four nothing fails; in the others up to three faults do, side by side. Kinds are
 dealt like cards, so that each comes up before any comes again.
 """
 
@@ -12,6 +12,7 @@ from typing import Final
 from chaos.faults import KINDS, Fault
 
 PERIOD_SECONDS: Final = 5.0
+_QUIET_ONE_IN: Final = 4
 _TOGETHER: Final = (1, 2, 2, 3)
 _LONG_SECONDS: Final = 120
 _BEGINS_WITHIN_SECONDS: Final = 1.5
@@ -23,17 +24,23 @@ class Period:
 
     faults: tuple[Fault, ...]
 
+    @property
+    def seconds(self) -> float:
+        """How long it lasts at the least."""
+        return max([PERIOD_SECONDS, *(fault.after + fault.seconds for fault in self.faults)])
+
 
 def write_schedule(seed: int, seconds: float) -> list[Period]:
     """Return the periods of a campaign of this length."""
     chance = random.Random(f"schedule {seed}")
-    count = max(round(seconds / PERIOD_SECONDS), 1)
-    quiet = set(chance.sample(range(count), count // 4))
     dealt = _dealt(chance, sorted(name for name, kind in KINDS.items() if seconds >= _LONG_SECONDS or not kind.slow))
-    return [
-        Period(() if number in quiet else tuple(_fault(chance, next(dealt)) for _ in range(chance.choice(_TOGETHER))))
-        for number in range(count)
-    ]
+    periods: list[Period] = []
+    while sum(period.seconds for period in periods) < seconds:
+        quiet = chance.randrange(_QUIET_ONE_IN)
+        for number in range(_QUIET_ONE_IN):
+            together = 0 if number == quiet else chance.choice(_TOGETHER)
+            periods.append(Period(tuple(_fault(chance, next(dealt)) for _ in range(together))))
+    return periods
 
 
 def _dealt(chance: random.Random, names: list[str]) -> Iterator[str]:

@@ -50,7 +50,8 @@ def test_a_history_says_of_each_entry_whether_it_can_be_read() -> None:
 def test_a_schedule_deals_every_kind_before_any_again_and_leaves_a_quarter_quiet() -> None:
     assert write_schedule(7, 600) == write_schedule(7, 600) != write_schedule(8, 600)
     periods = write_schedule(7, 600)
-    assert sum(not period.faults for period in periods) == len(periods) // 4
+    assert sum(not period.faults for period in periods) * 4 == len(periods)
+    assert 600 <= sum(period.seconds for period in periods) < 700
     times = Counter(fault.kind for period in periods for fault in period.faults)
     assert times.keys() == KINDS.keys()
     assert max(times.values()) - min(times.values()) <= 1
