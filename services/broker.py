@@ -16,13 +16,14 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004  the same
 )
 
+from schemas import streams as contract
 from schemas.events import EXHAUSTED, ISSUED, REDEEMED
 from schemas.identifiers import ledger_source, source_of
 from schemas.policy import Policy
 
-GROUP: Final = "ledger"
-FIELD: Final = b"event"
-DEAD_LETTERS: Final = "dead-letter"
+GROUP: Final = contract.GROUP
+FIELD: Final = contract.FIELD.encode()
+DEAD_LETTERS: Final = contract.DEAD_LETTER.address
 
 AWAY: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, OSError)
 """Failures of the broker that pass by themselves, or once it has room again: hold, back off, try again."""
@@ -44,7 +45,9 @@ class InboundStream:
 def issued_streams(policies: Mapping[str, Policy]) -> list[InboundStream]:
     """Return the streams on which the authorities issue."""
     return [
-        InboundStream(f"voucher.issued:{code}", ISSUED, frozenset({source_of(policy.authority.uscc)}), programme=code)
+        InboundStream(
+            contract.VOUCHER_ISSUED.of(code), ISSUED, frozenset({source_of(policy.authority.uscc)}), programme=code
+        )
         for code, policy in policies.items()
     ]
 
@@ -53,7 +56,7 @@ def redeemed_streams(policies: Mapping[str, Policy], only: frozenset[str] = froz
     """Return the streams on which the accredited providers (or of them, only these) report redemptions."""
     accredited = {uscc for policy in policies.values() for uscc in policy.providers.codes}
     return [
-        InboundStream(f"voucher.redeemed:{uscc}", REDEEMED, frozenset({source_of(uscc)}), provider=uscc)
+        InboundStream(contract.VOUCHER_REDEEMED.of(uscc), REDEEMED, frozenset({source_of(uscc)}), provider=uscc)
         for uscc in sorted(accredited & only if only else accredited)
     ]
 
@@ -62,7 +65,7 @@ def exhausted_streams(policies: Mapping[str, Policy]) -> list[InboundStream]:
     """Return the streams on which quotas are closed, by the authority or by the ledger's own notifier."""
     return [
         InboundStream(
-            f"quota.exhausted:{code}", EXHAUSTED,
+            contract.QUOTA_EXHAUSTED.of(code), EXHAUSTED,
             frozenset({source_of(policy.authority.uscc), ledger_source(code)}), programme=code,
         )
         for code, policy in policies.items()
@@ -76,7 +79,7 @@ def inbound_streams(policies: Mapping[str, Policy]) -> list[InboundStream]:
 
 def notification_stream(programme: str) -> str:
     """Return the stream that platforms read."""
-    return f"notification:{programme}"
+    return contract.NOTIFICATION.of(programme)
 
 
 Entries: TypeAlias = list[tuple[bytes, dict[bytes, bytes]]]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from schemas.codes import DeadLetterReason
 from schemas.decoding import UndecodableError, decode
 from schemas.events import Event, VoucherIssued, VoucherRedeemed
+from schemas.streams import QUOTA_EXHAUSTED, VOUCHER_ISSUED, VOUCHER_REDEEMED
 from services.broker import FIELD, InboundStream
 
 
@@ -50,10 +51,10 @@ def check_place(stream: InboundStream, event: Event, serves: Callable[[str], boo
 def stream_key_of(event: Event) -> str:
     """Return the key of the stream that an event goes to."""
     if isinstance(event, VoucherRedeemed):
-        return f"voucher.redeemed:{event.data.provider}"
+        return VOUCHER_REDEEMED.of(event.data.provider)
     if isinstance(event, VoucherIssued):
-        return f"voucher.issued:{event.data.programme}"
-    return f"quota.exhausted:{event.data.programme}"
+        return VOUCHER_ISSUED.of(event.data.programme)
+    return QUOTA_EXHAUSTED.of(event.data.programme)
 
 
 def original_bytes(fields: Mapping[bytes, bytes]) -> bytes:
