@@ -1,4 +1,4 @@
-"""``programmes``: the policies, and what is wrong in a policy file. ``schemas export``: the contract's JSON Schemas."""
+"""``programmes``: the policies, and what is wrong in a policy file. ``schemas export``: the contract in files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -129,7 +129,7 @@ def export_schemas(
     *,
     as_json: Json = False,
 ) -> None:
-    """Write the contract's JSON Schemas into a folder."""
+    """Write the contract into a folder: JSON Schemas, AsyncAPI (asyncapi.yaml), and a page on it (asyncapi.html)."""
     documents = export.documents()
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -140,4 +140,4 @@ def export_schemas(
     if as_json:
         print_json({"directory": str(directory), "files": sorted(documents)})
     else:
-        err.print(f"{len(documents)} schemas in {directory}", markup=False, highlight=False)
+        err.print(f"{len(documents)} documents in {directory}", markup=False, highlight=False)

@@ -1,0 +1,1 @@
+"""The streams described as AsyncAPI 3 (``document``), as YAML, and as a page for people."""
