@@ -17,7 +17,9 @@ from redis.exceptions import RedisError, ResponseError
 from schemas.events import EXHAUSTED
 from schemas.identifiers import ledger_source
 from schemas.policy import Policy
+from schemas.streams import QUOTA_EXHAUSTED
 from services.broker import AWAY, FIELD, connect, notification_stream
+from services.failures import told
 from services.health import Answer
 from services.ledger.database import TRANSIENT, Connection, connect_once
 from services.ledger.entry import event_key
@@ -84,7 +86,7 @@ class Notifier:
                 try:
                     await self._session(redis)
                 except (*TRANSIENT, *AWAY, asyncpg.PostgresError, RedisError) as error:
-                    self._trouble = f"{type(error).__name__}: {error}"
+                    self._trouble = told(error)
                     log.warning("notifier waits", because=self._trouble, seconds=pause)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, self._settings.retry_seconds_max)
@@ -153,11 +155,18 @@ class Notifier:
         return any_new
 
     async def _publish(self, connection: Connection, redis: Redis, programme: str, cursor: int) -> int:
+        began = asyncio.get_running_loop().time()
         rows = await connection.fetch(_ENTRIES, programme, cursor, self._settings.notify_batch_size)
         for row in rows:
             if row["kind"] == "issued" and row["accepted"]:
                 await self._close_if_exhausted(connection, redis, row)
-        return await self._add(redis, programme, cursor, [notification(row, row["policy"]) for row in rows])
+        stands_at = await self._add(redis, programme, cursor, [notification(row, row["policy"]) for row in rows])
+        if rows and stands_at == rows[-1]["position"]:
+            log.info(
+                "notified", programme=programme, entries=len(rows), positions=[rows[0]["position"], stands_at],
+                seconds=round(asyncio.get_running_loop().time() - began, 4),
+            )  # fmt: skip
+        return stands_at
 
     async def _close_if_exhausted(self, connection: Connection, redis: Redis, row: Row) -> None:
         """Make it known that a quota is used up, before the entry that did it is notified: after a crash it is done again."""
@@ -167,7 +176,7 @@ class Notifier:
         programme = row["programme"]
         key = event_key(ledger_source(programme), exhausted_event_id(row))
         if await connection.fetchval(_KNOWN, programme, key) is None:
-            await redis.xadd(f"quota.exhausted:{programme}", {FIELD: exhausted_event(row)})
+            await redis.xadd(QUOTA_EXHAUSTED.of(programme), {FIELD: exhausted_event(row)})
             log.info("quota exhausted", programme=programme, period=row["period"], type=EXHAUSTED)
 
     async def _add(self, redis: Redis, programme: str, cursor: int, notifications: Sequence[bytes]) -> int:

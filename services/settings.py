@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from schemas.decoding import told
+from services.passwords import check_url
 
 PREFIX = "VOUCHER_LEDGER_"
 
@@ -115,6 +116,11 @@ class Settings(BaseSettings):
     """debug, info, warning or error."""
     log_json: bool | None = None
     """JSON lines; when not set, JSON unless the log goes to a terminal."""
+
+    @field_validator("database_url", "migration_database_url", "redis_url")
+    @classmethod
+    def _is_a_url(cls, value: str | None) -> str | None:
+        return check_url(value) if value else value
 
     @field_validator("programmes", "providers", mode="before")
     @classmethod

@@ -22,6 +22,7 @@ from services.embedded import Embedded
 from services.health import serve_health
 from services.ledger.migrate import migrate_now
 from services.notifier import Notifier
+from services.passwords import without_password
 from services.settings import Settings, read_settings
 from services.tasks import end
 
@@ -45,6 +46,7 @@ def run_service(service: Annotated[Service, typer.Argument(help="Which service."
     settings = read_settings()
     settings.require_database_url()
     settings.require_redis_url()
+    logs.set_up(settings, service.value)
     with fast_loop() as runner:
         work = _notify(settings) if service is Service.NOTIFIER else _consume(_CONSUMERS[service.value](settings))
         failed = runner.run(work)
@@ -61,7 +63,6 @@ async def _consume(consumer: Consumer) -> bool:
 
 
 async def _notify(settings: Settings) -> bool:
-    logs.set_up(settings, "notifier")
     notifier = Notifier(settings, served_policies(settings))
     work = [asyncio.create_task(notifier.run()), asyncio.create_task(end_with_parent())]
     if settings.health_port is not None:
@@ -90,7 +91,8 @@ def up(home: Home = DEFAULT) -> None:
         migrate_now(settings.migration_database_url or running.database_url)
         write_note(home, running)
         try:
-            err.print(f"database  {running.database_url}", f"broker    {running.redis_url}", sep="\n", markup=False)
+            database, broker = without_password(running.database_url), without_password(running.redis_url)
+            err.print(f"database  {database}", f"broker    {broker}", sep="\n", markup=False)
             err.print("up: feed it with `voucher-ledger publish FILE`; Ctrl-C ends it", markup=False)
             runner.run(_supervise(settings, running))
         finally:

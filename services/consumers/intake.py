@@ -24,8 +24,10 @@ from services.broker import AWAY, InboundStream
 from services.consumers.deadletters import DeadLetter, DeadLettersFullError, keep
 from services.consumers.limits import Lately, Limits
 from services.consumers.reading import original_bytes, read_entry
+from services.consumers.tally import Tally, by_reason
+from services.failures import told
 from services.ledger.append import Ledger
-from services.ledger.batch import Rejected
+from services.ledger.batch import Outcome, Rejected
 from services.ledger.database import is_of_the_database
 from services.ledger.entry import Inbound, inbound
 
@@ -55,12 +57,16 @@ class _Programme(NamedTuple):
 
 @dataclass(slots=True)
 class _Sorted:
-    """A batch by what is to become of its entries; ``mistakes`` counts those that a mistake of ours kept from being decided."""
+    """A batch by what is to become of its entries, and what did.
+
+    ``mistakes`` counts those that a mistake of ours kept from being decided.
+    """
 
     lately: Lately
     programmes: dict[str, _Programme] = field(default_factory=dict)
     letters: list[DeadLetter] = field(default_factory=list)
     mistakes: int = 0
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def mistakes_lately(self) -> int:
@@ -114,12 +120,12 @@ class Intake:
         lately = self._lately.get(stream.key)
         if lately is None:
             lately = self._lately[stream.key] = Lately(self.limits.dead_letter_share_of)
-        found = _Sorted(lately)
+        found, began = _Sorted(lately), asyncio.get_running_loop().time()
         for first in range(0, len(entries), READ_AT_ONCE):
             # Reading is all Python: the batch before this one, on its way through the database, must not wait for it.
             await asyncio.sleep(0)
             self._read(stream, entries[first : first + READ_AT_ONCE], found)
-        letters = found.letters
+        letters, tally = found.letters, found.tally
         # Programmes share nothing: none of them waits for another.
         for rejected in await asyncio.gather(
             *(self._append(code, batch, found) for code, batch in found.programmes.items())
@@ -133,6 +139,11 @@ class Intake:
                 await self._hold(lambda: keep(self.redis, stream.key, letters, self.limits.room(lately)))
             self._tell(stream, letters)
         self.health.entries += len(entries)
+        log.info(
+            "decided", stream=stream.key, programmes=sorted(found.programmes), entries=len(entries), accepted=tally.accepted,
+            refused=tally.refused, duplicates=tally.duplicates, parked=tally.parked, dead_letters=by_reason(letters),
+            positions=tally.positions, seconds=round(asyncio.get_running_loop().time() - began, 4),
+        )  # fmt: skip
 
     def _read(self, stream: InboundStream, entries: Sequence[RawEntry], found: _Sorted) -> None:
         """Sort the entries. Raises what is a mistake of ours, once there are too many of them in the batch."""
@@ -172,6 +183,7 @@ class Intake:
                 # What is left is a mistake of ours. It must not take its neighbours along.
                 log.exception("batch failed, trying one by one", programme=programme, events=len(batch.events))
             else:
+                found.tally.add(programme, outcomes)
                 if Rejected not in set(map(type, outcomes)):
                     return []
                 return [
@@ -188,6 +200,7 @@ class Intake:
     async def _one_by_one(self, programme: str, batch: _Programme, found: _Sorted) -> list[DeadLetter] | None:
         """Append each event on its own, and return the letters; None when so many fail that it cannot be the events."""
         letters: list[DeadLetter] = []
+        outcomes: list[Outcome] = []
         undecidable = 0
         for entry_id, event in zip(*batch, strict=True):
             try:
@@ -198,13 +211,15 @@ class Intake:
                 letters.append(_undecidable(entry_id, event.raw, error))
                 if found.mistakes_lately + undecidable > UNDECIDABLE_MAX:
                     count = found.mistakes_lately + undecidable
-                    self._held(
-                        f"{count} of a stream's last events are undecidable, this one by {letters[-1].detail}: is this release broken?"
-                    )
+                    because = f"{count} of a stream's last events are undecidable, this one by {told(error)}"
+                    self._held(f"{because}: is this release broken?")
+                    found.tally.add(programme, outcomes)
                     return None
             else:
+                outcomes.append(outcome)
                 letters += [_rejected(entry_id, event, outcome)] if isinstance(outcome, Rejected) else []
         found.mistakes += undecidable
+        found.tally.add(programme, outcomes)
         return letters
 
     async def _until_not_nearly_all(self, stream: InboundStream, lately: Lately) -> None:
@@ -238,7 +253,7 @@ class Intake:
             return await act()
         except Exception as error:
             if _is_not_the_events(error):
-                self._held(f"{type(error).__name__}: {error}")
+                self._held(told(error))
             raise
 
     def _held(self, because: str) -> None:
@@ -249,8 +264,7 @@ class Intake:
 
     def _tell(self, stream: InboundStream, letters: Sequence[DeadLetter]) -> None:
         self.health.dead_letters += len(letters)
-        reasons = sorted({str(letter.reason) for letter in letters})
-        log.warning("dead letters", stream=stream.key, count=len(letters), reasons=reasons)
+        log.warning("dead letters", stream=stream.key, count=len(letters), reasons=by_reason(letters))
 
 
 def _is_not_the_events(error: Exception) -> bool:

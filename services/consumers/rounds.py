@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from services.broker import AWAY
+from services.failures import told
 from services.ledger.database import TRANSIENT
 
 log = structlog.get_logger()
@@ -17,10 +18,10 @@ async def attempt(what: str, troubles: dict[str, str]) -> AsyncIterator[None]:
     try:
         yield
     except (*TRANSIENT, *AWAY) as error:
-        troubles[what] = f"{what}: {type(error).__name__}: {error}"
-        log.warning("put off", what=what, because=f"{type(error).__name__}: {error}")
+        troubles[what] = f"{what}: {told(error)}"
+        log.warning("put off", what=what, because=told(error))
     except Exception as error:
-        troubles[what] = f"{what}: {type(error).__name__}: {error}"
+        troubles[what] = f"{what}: {told(error)}"
         log.exception("failed, to be tried again", what=what)
     else:
         troubles.pop(what, None)

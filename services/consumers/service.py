@@ -21,6 +21,7 @@ from services.consumers.claims import Claimer
 from services.consumers.intake import Intake, RawEntry
 from services.consumers.limits import Limits, of_the_ledger
 from services.consumers.trims import Trimmer
+from services.failures import told
 from services.health import Answer, serve_health
 from services.ledger.append import Ledger
 from services.ledger.database import TRANSIENT, connect
@@ -206,7 +207,7 @@ class Consumer:
                 try:
                     return await act()
                 except (*TRANSIENT, *AWAY) as error:
-                    log.warning("not started yet", because=f"{type(error).__name__}: {error}")
+                    log.warning("not started yet", because=told(error))
                     raise
         raise AssertionError("the retries do not end by themselves")
 
@@ -215,9 +216,7 @@ class Consumer:
         while True:
             for key, reader in self._readers:
                 if len(reader.tasks) > 1:
-                    # Not its repr, which the client makes of two words.
-                    error = reader.tasks[0].exception()
-                    log.error("a reader is refused", stream=key, because=f"{type(error).__name__}: {error}")
+                    log.error("a reader is refused", stream=key, because=_why(reader))
                     self.app.exit()
                     return
             await asyncio.sleep(_READERS_WATCHED_EVERY_SECONDS)
@@ -246,6 +245,11 @@ class Consumer:
         if health.undecidable:
             return Answer(ok=False, because=f"{health.undecidable} undecidable events: see the dead letters")
         return Answer(ok=True, because="reading")
+
+
+def _why(reader: StreamBatchSubscriber) -> str:
+    error = reader.tasks[0].exception()
+    return "unknown" if error is None else told(error)
 
 
 def _ended(reader: StreamBatchSubscriber) -> bool:

@@ -20,10 +20,11 @@ from services.ledger.trust import DoubtError, is_doubtful
 
 
 class Decided(Struct, frozen=True, gc=False):
-    """The event is an entry now, accepted or refused."""
+    """The event is an entry now, accepted or refused; the redemptions that it ``released`` from waiting are the entries after it."""
 
     position: int
     decision: Decision
+    released: "tuple[Decided, ...]" = ()
 
 
 class Duplicate(Struct, frozen=True, gc=False):
@@ -114,18 +115,17 @@ class Batch:
             decision = self._decide_now(inbound)
         position = self._append(inbound, decision)
         if decision.accepted and decision.kind == "issued" and decision.voucher_id in self.waiting:
-            for redemption in self.waiting.pop(decision.voucher_id):
-                self.end_wait(redemption)
+            return Decided(position, decision, tuple(map(self.end_wait, self.waiting.pop(decision.voucher_id))))
         return Decided(position, decision)
 
-    def end_wait(self, redemption: Inbound) -> None:
+    def end_wait(self, redemption: Inbound) -> Decided:
         """Decide a redemption that was parked: its voucher has come, or its wait is over."""
         decision = self._decide_now(redemption)
         if self.parked.pop(redemption.key, None) is None:
             self.unparked.append(redemption.key)
         if decision.provider is not None:
             self.room.give_back(decision.provider)
-        self._append(redemption, decision)
+        return Decided(self._append(redemption, decision), decision)
 
     def _decide_now(self, redemption: Inbound) -> Decision:
         decision = decide(self.book, self.policy, redemption, self.recorded_at, waited=True)
