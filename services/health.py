@@ -42,4 +42,11 @@ async def serve_health(host: str, port: int, ready: Callable[[], Answer]) -> Non
         await send({"type": "http.response.body", "body": body})
 
     config = uvicorn.Config(app, host=host, port=port, lifespan="off", access_log=False, log_config=None)
-    await _Server(config).serve()
+    server = _Server(config)
+    try:
+        await server.serve()
+    finally:
+        # Being cancelled ends it where it stands, with the port still open.
+        if server.started:
+            server.force_exit = True
+            await server.shutdown()
