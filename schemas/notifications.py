@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.moments import Instant
 from schemas.money import Amount, AmountOrZero
+from schemas.tracecontext import PATTERN
 
 
 class _Part(BaseModel):
@@ -81,4 +82,12 @@ class Notification(_Part):
     subject: str
     time: Annotated[Instant, Field(description="when the ledger recorded the entry")]
     datacontenttype: Literal["application/json"] = "application/json"
+    traceparent: Annotated[
+        str | None,
+        Field(
+            pattern=PATTERN,
+            description="that of the event, where it has one (W3C Trace Context)",
+            exclude_if=lambda traceparent: traceparent is None,
+        ),
+    ] = None
     data: NotificationData

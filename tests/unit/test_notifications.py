@@ -122,6 +122,24 @@ def test_a_notification_carries_what_applies_and_leaves_out_the_rest():
     assert set(refused["data"]["message"]) == {"zh", "en"}
 
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [(TRACEPARENT, TRACEPARENT), ("nonsense", None), (5, None), ([TRACEPARENT], None), ({"traceparent": TRACEPARENT}, None)],
+)  # fmt: skip
+def test_the_events_trace_context_is_carried_on_as_it_is_or_left_out(sent, told):
+    event = {**issue_event("V0"), "traceparent": sent}
+    document = json.loads(notification(issue_row(0, 1, event=raw(event)), bytes(32)))
+    Notification.model_validate(document)
+    assert document.get("traceparent") == told
+    assert "traceparent" not in document["data"]["event"]
+    del event["traceparent"]
+    document.pop("traceparent", None)
+    assert document == json.loads(notification(issue_row(0, 1, event=raw(event)), bytes(32)))
+
+
 def test_moments_are_told_in_utc_to_the_microsecond():
     beijing = timezone(timedelta(hours=8))
     assert moment_text(datetime(2025, 1, 1, 0, 0, 0, 5, tzinfo=beijing)) == "2024-12-31T16:00:00.000005Z"
