@@ -7,6 +7,7 @@ double. The cursor is the stream's own last id. Of two notifiers the one that ho
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import asyncpg
@@ -18,6 +19,7 @@ from schemas.events import EXHAUSTED
 from schemas.identifiers import ledger_source
 from schemas.policy import Policy
 from schemas.streams import QUOTA_EXHAUSTED
+from services import metrics
 from services.broker import AWAY, FIELD, connect, notification_stream
 from services.failures import told
 from services.health import Answer
@@ -37,7 +39,7 @@ _LATELY_SECONDS: Final = 1.0
 _SOONER_BY: Final = 8
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('voucher-ledger/notifier/' || $1, 0))"
-_HEADS = "SELECT programme, position FROM head WHERE programme = ANY($1::text[])"
+_HEADS = "SELECT programme, position, parked FROM head WHERE programme = ANY($1::text[])"
 _ENTRIES = """
 SELECT entry.*, block.policy FROM entry
 CROSS JOIN LATERAL (
@@ -74,6 +76,8 @@ class Notifier:
         self._programmes = sorted(policies)
         self._cursors: dict[str, int] = {}
         self._distance: dict[str, int] = {}
+        self._heads: dict[str, tuple[int, int]] = {}
+        """Position and number of parked redemptions, as last seen."""
         self._trouble: str | None = "starting"
         self._untrimmed: str | None = None
 
@@ -101,6 +105,7 @@ class Notifier:
         loop = asyncio.get_running_loop()
         self._cursors.clear()
         self._distance.clear()
+        self._heads.clear()
         looked_at = found_at = float("-inf")
         try:
             self._trouble = None
@@ -148,6 +153,7 @@ class Notifier:
             programme, head = row["programme"], row["position"]
             cursor = self._cursors[programme]
             self._distance[programme] = head - cursor
+            self._heads[programme] = head, row["parked"]
             if head > cursor:
                 any_new = True
                 self._cursors[programme] = await self._publish(connection, redis, programme, cursor)
@@ -166,6 +172,9 @@ class Notifier:
                 "notified", programme=programme, entries=len(rows), positions=[rows[0]["position"], stands_at],
                 seconds=round(asyncio.get_running_loop().time() - began, 4),
             )  # fmt: skip
+        if stands_at > cursor:
+            metrics.NOTIFICATIONS.labels(programme).inc(stands_at - cursor)
+            metrics.NOTIFIED_SECONDS.observe((datetime.now(UTC) - rows[0]["recorded_at"]).total_seconds())
         return stands_at
 
     async def _close_if_exhausted(self, connection: Connection, redis: Redis, row: Row) -> None:
@@ -183,6 +192,17 @@ class Notifier:
         """Add the notifications after the cursor if the stream stands there; return where it stands then."""
         script = redis.register_script(_ADD)
         return int(await script(keys=[notification_stream(programme)], args=[cursor, FIELD, *notifications]))
+
+    async def look(self) -> None:
+        """Set the gauges of the programmes that this process notifies for; while it cannot, there are none."""
+        for gauge in (metrics.POSITION, metrics.PARKED, metrics.DISTANCE):
+            gauge.clear()
+        if self._trouble is not None:
+            return
+        for programme, (position, parked) in self._heads.items():
+            metrics.POSITION.labels(programme).set(position)
+            metrics.PARKED.labels(programme).set(parked)
+            metrics.DISTANCE.labels(programme).set(self._distance[programme])
 
     def ready(self) -> Answer:
         """Say whether notifications keep up, or why not."""

@@ -109,9 +109,11 @@ class Settings(BaseSettings):
     keep_notifications: Annotated[int, Field(ge=1)] | None = None
     """Notifications that stay on each programme's stream, the newest ones; all of them when not set."""
     health_host: str = "127.0.0.1"
-    """The address that /livez and /readyz are bound to."""
+    """The address that /livez, /readyz and /metrics are bound to."""
     health_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
-    """Where /livez and /readyz answer; nowhere when not set."""
+    """Where /livez, /readyz and /metrics answer; nowhere when not set."""
+    verify_every_hours: Annotated[float, Field(gt=0)] = 24
+    """How long the verifier rests after it has verified every ledger."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_json: bool | None = None

@@ -5,14 +5,14 @@ import contextlib
 import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from services import logs
+from services import logs, metrics
 from services.cli.app import BAD_USAGE, CommandError, Json, app, err, print_json, stop
 from services.cli.home import DEFAULT, Running, remove_note, require_running, write_note
 from services.cli.supervise import Supervisor, end_with_parent
@@ -25,6 +25,7 @@ from services.notifier import Notifier
 from services.passwords import without_password
 from services.settings import Settings, read_settings
 from services.tasks import end
+from services.verifier import Verifier
 
 Home = Annotated[Path, typer.Option("--home", help="Where the embedded servers keep their data.")]
 
@@ -38,6 +39,7 @@ class Service(StrEnum):
     REDEEMED = "redeemed"
     EXHAUSTED = "exhausted"
     NOTIFIER = "notifier"
+    VERIFIER = "verifier"
 
 
 @app.command("run")
@@ -48,9 +50,19 @@ def run_service(service: Annotated[Service, typer.Argument(help="Which service."
     settings.require_redis_url()
     logs.set_up(settings, service.value)
     with fast_loop() as runner:
-        work = _notify(settings) if service is Service.NOTIFIER else _consume(_CONSUMERS[service.value](settings))
-        failed = runner.run(work)
+        failed = runner.run(_work(service, settings))
     stop(1 if failed else 0)
+
+
+def _work(service: Service, settings: Settings) -> Coroutine[Any, Any, bool]:
+    """Return what the service does until it is told to stop; its result is whether it failed."""
+    match service:
+        case Service.NOTIFIER:
+            return _notify(settings)
+        case Service.VERIFIER:
+            return _verify(settings)
+        case _:
+            return _consume(_CONSUMERS[service.value](settings))
 
 
 async def _consume(consumer: Consumer) -> bool:
@@ -64,9 +76,21 @@ async def _consume(consumer: Consumer) -> bool:
 
 async def _notify(settings: Settings) -> bool:
     notifier = Notifier(settings, served_policies(settings))
-    work = [asyncio.create_task(notifier.run()), asyncio.create_task(end_with_parent())]
+    return await _until_told(settings, "notifier", notifier, metrics.Look("notifier", notifier.look))
+
+
+async def _verify(settings: Settings) -> bool:
+    return await _until_told(settings, "verifier", Verifier(settings))
+
+
+async def _until_told(settings: Settings, name: str, service: Notifier | Verifier, *looks: metrics.Look) -> bool:
+    """Run the service, and its health, until SIGTERM; return whether it ended by itself."""
+    logs.set_up(settings, name)
+    metrics.name_service(name)
+    work = [asyncio.create_task(service.run()), asyncio.create_task(end_with_parent())]
     if settings.health_port is not None:
-        work.append(asyncio.create_task(serve_health(settings.health_host, settings.health_port, notifier.ready)))
+        health = serve_health(settings.health_host, settings.health_port, service.ready, *looks)
+        work.append(asyncio.create_task(health))
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

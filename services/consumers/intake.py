@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Final, NamedTuple, TypeVar
 
 import stamina
@@ -20,6 +21,7 @@ from redis.exceptions import RedisError
 
 from schemas.codes import DeadLetterReason
 from schemas.decoding import UndecodableError
+from services import metrics
 from services.broker import AWAY, InboundStream
 from services.consumers.deadletters import DeadLetter, DeadLettersFullError, keep
 from services.consumers.limits import Lately, Limits
@@ -29,7 +31,7 @@ from services.failures import told
 from services.ledger.append import Ledger
 from services.ledger.batch import Outcome, Rejected
 from services.ledger.database import is_of_the_database
-from services.ledger.entry import Inbound, inbound
+from services.ledger.entry import KINDS, Inbound, inbound
 
 log = structlog.get_logger()
 Result = TypeVar("Result")
@@ -99,6 +101,11 @@ class Health:
         now = asyncio.get_running_loop().time()
         return next((because for since, because in self.holding.values() if now - since > seconds), None)
 
+    def held_seconds(self) -> float:
+        """Return for how long the batch that is held longest has been, 0 when none is."""
+        now = asyncio.get_running_loop().time()
+        return max((now - since for since, _ in self.holding.values()), default=0.0)
+
 
 @dataclass(slots=True)
 class Intake:
@@ -121,10 +128,14 @@ class Intake:
         if lately is None:
             lately = self._lately[stream.key] = Lately(self.limits.dead_letter_share_of)
         found, began = _Sorted(lately), asyncio.get_running_loop().time()
+        seconds = 0.0
         for first in range(0, len(entries), READ_AT_ONCE):
             # Reading is all Python: the batch before this one, on its way through the database, must not wait for it.
             await asyncio.sleep(0)
+            begun = perf_counter()
             self._read(stream, entries[first : first + READ_AT_ONCE], found)
+            seconds += perf_counter() - begun
+        metrics.observe_read(KINDS[stream.type], len(entries), seconds)
         letters, tally = found.letters, found.tally
         # Programmes share nothing: none of them waits for another.
         for rejected in await asyncio.gather(
@@ -264,6 +275,7 @@ class Intake:
 
     def _tell(self, stream: InboundStream, letters: Sequence[DeadLetter]) -> None:
         self.health.dead_letters += len(letters)
+        metrics.observe_dead_letters(KINDS[stream.type], [letter.reason for letter in letters])
         log.warning("dead letters", stream=stream.key, count=len(letters), reasons=by_reason(letters))
 
 

@@ -14,7 +14,8 @@ from faststream.redis.subscriber.usecases import StreamBatchSubscriber
 
 from schemas.policy import Policy
 from services import broker as streams_of
-from services import logs
+from services import logs, metrics
+from services.backlog import Backlog
 from services.broker import AWAY, GROUP, InboundStream
 from services.consumers import rounds
 from services.consumers.claims import Claimer
@@ -25,6 +26,7 @@ from services.failures import told
 from services.health import Answer, serve_health
 from services.ledger.append import Ledger
 from services.ledger.database import TRANSIENT, connect
+from services.ledger.entry import KINDS
 from services.programmes import load_policies
 from services.settings import Settings, SettingsError
 from services.tasks import end
@@ -152,11 +154,14 @@ class Consumer:
     async def _life(self) -> AsyncIterator[None]:
         settings = self.settings
         logs.set_up(settings, self.name)
+        metrics.name_service(self.name)
+        for kind in {KINDS[stream.type] for stream in self.streams}:
+            metrics.expect(kind, self.policies)
         redis = streams_of.connect(settings.require_redis_url())
         pool = await self._wait_for(
             lambda: connect(settings.require_database_url(), connections_max=settings.database_connections_max)
         )
-        ledger = Ledger(pool, self.policies, of_the_ledger(settings))
+        ledger = Ledger(pool, self.policies, of_the_ledger(settings), observe=metrics.observe_append)
         await self._wait_for(ledger.open)
         await self._wait_for(lambda: streams_of.ensure_groups(redis, self.streams))
         self._intake = Intake(ledger, redis, settings.retry_seconds_max, Limits.of(settings))
@@ -184,8 +189,13 @@ class Consumer:
             claimer.run(), trimmer.run(), self._end_waits(ledger, troubles), self._watch_readers(),
         ]  # fmt: skip
         if self.settings.health_port is not None:
-            beside.append(serve_health(self.settings.health_host, self.settings.health_port, self.ready))
+            looks = *Backlog(claimer.redis, self.streams).looks(), metrics.Look("held", self._look_at_held)
+            beside.append(serve_health(self.settings.health_host, self.settings.health_port, self.ready, *looks))
         return beside
+
+    async def _look_at_held(self) -> None:
+        if self._intake is not None:
+            metrics.HELD_SECONDS.set(self._intake.health.held_seconds())
 
     async def _end_waits(self, ledger: Ledger, troubles: dict[str, str]) -> None:
         while True:

@@ -23,6 +23,7 @@ from services.ledger.database import Connection
 from services.ledger.decide import issue_period
 from services.ledger.entry import Inbound
 from services.ledger.heads import Head, ProgrammeUnknownError
+from services.ledger.measures import Measures, Observer, tell_nobody
 from services.ledger.policies import Policies
 from services.ledger.trust import UNIQUE_INDEXES, DoubtError, Trust
 from services.ledger.writing import write
@@ -66,6 +67,7 @@ class Ledger:
         policies: Mapping[str, Policy],
         limits: Limits | None = None,
         clock: Callable[[], datetime] = _now,
+        observe: Observer = tell_nobody,
     ) -> None:
         self.pool = pool
         self.policies = Policies(policies)
@@ -73,6 +75,7 @@ class Ledger:
         self._clock = clock
         self.crowded_out: Counter[str] = Counter()
         """Redemptions that this process refused because too many waited already, by programme; whoever tells of them takes them out."""
+        self._observe = observe
         self._books: dict[str, Book] = {}
         self._trust: dict[str, Trust] = {programme: Trust() for programme in policies}
         # One decides, and one waits for the head, to go on in the moment of its commit. More would only take connections from
@@ -97,11 +100,12 @@ class Ledger:
         if not events:
             return []
         trust = self._trust_of(programme)
+        measures = Measures(programme)
         async with self._turns[programme], self.pool.acquire() as connection:
             if trust.given:
                 with contextlib.suppress(DoubtError):
-                    return await self._append(connection, programme, events, look_back=False)
-            return await self._append(connection, programme, events, look_back=True)
+                    return await self._append(connection, measures, events, look_back=False)
+            return await self._append(connection, measures, events, look_back=True)
 
     async def quote(self, programme: str, events: Sequence[Inbound]) -> list[Outcome]:
         """Decide the events as ``append`` would at this moment, and write nothing."""
@@ -122,16 +126,21 @@ class Ledger:
     async def expire_parked(self, programme: str) -> int:
         """Refuse the parked redemptions whose wait is over; return how many there were."""
         self._trust_of(programme)
+        measures = Measures(programme)
         async with self._turns[programme], self.pool.acquire() as connection:
             before = self._clock() - self.limits.wait
             if not await parking.any_since(connection, programme, before):
                 return 0
             async with connection.transaction():
                 head = await heads.lock(connection, programme)
+                measures.passed("wait")
                 late = await parking.since(connection, programme, before, self.limits.expire_at_once_max)
-                batch = await self._begin(connection, programme, head, _Asked.of(late, look_back=True))
+                asked = _Asked.of(late, look_back=True)
+                batch = await self._begin(connection, programme, head, asked)
+                measures.passed("load")
                 await write(connection, batch, head, late, batch.end_wait)
                 self._keep(programme, batch.book)
+            self._tell(measures, batch, asked)
             return len(late)
 
     def _trust_of(self, programme: str) -> Trust:
@@ -141,15 +150,18 @@ class Ledger:
             raise ProgrammeUnknownError(f"no programme {programme!r} here") from None
 
     async def _append(
-        self, connection: Connection, programme: str, events: Sequence[Inbound], *, look_back: bool
+        self, connection: Connection, measures: Measures, events: Sequence[Inbound], *, look_back: bool
     ) -> list[Outcome]:
         """Append in one transaction. Raises DoubtError when nothing was looked up and something would have had to be."""
+        programme = measures.programme
         trust = self._trust[programme]
         asked = _Asked.of(events, look_back=look_back)
         try:
             async with connection.transaction():
                 head = await heads.lock(connection, programme)
+                measures.passed("wait")
                 batch = await self._begin(connection, programme, head, asked)
+                measures.passed("load")
                 outcomes = await write(connection, batch, head, events, batch.take)
                 # Before the commit: whoever waits for the head in this process goes on with this book at once. If the commit
                 # fails, the book's hash is not that of the head, and it is not used again.
@@ -168,6 +180,7 @@ class Ledger:
             trust.lose()
         else:
             trust.grow()
+        self._tell(measures, batch, asked)
         return outcomes
 
     async def _begin(self, connection: Connection, programme: str, head: Head, asked: _Asked) -> Batch:
@@ -201,6 +214,16 @@ class Ledger:
             connection, programme, head.parked, events, limits.parked_max, limits.parked_per_provider_max
         )  # fmt: skip
         return Batch(programme, policy, book, recorded_at, known, by_voucher(waiting), looked_back=look_back, room=room)
+
+    def _tell(self, measures: Measures, batch: Batch, asked: _Asked) -> None:
+        """Tell whoever observes what can be measured of a batch that is committed."""
+        measures.passed("commit")
+        measures.split_off("decide", "commit", batch.seconds)
+        measures.counted, measures.duplicates, measures.lookups = batch.counted, batch.duplicates, asked.wanted.lookups
+        measures.vouchers_held = len(batch.book.vouchers)
+        # Not the book's position: whoever waited for the head in this process may have gone on with it already.
+        measures.first, measures.last = batch.first, batch.first + len(batch.leaves) - 1
+        self._observe(measures)
 
     def _keep(self, programme: str, book: Book) -> None:
         book.forget(self.limits.vouchers_max, self.limits.quotas_max)

@@ -1,6 +1,7 @@
 """One batch being decided: events in, rows, leaves and outcomes out. Pure; the transaction around it is ``append``'s."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,7 +9,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from schemas.codes import DeadLetterReason
+from schemas.codes import Code, DeadLetterReason
 from schemas.decoding import decode
 from schemas.policy import Policy
 from services.ledger import chain
@@ -85,6 +86,11 @@ class Batch:
     crowded_out: int = 0
     first: int = 0
     doubtful: bool = False
+    counted: defaultdict[tuple[str, Code | None], int] = field(default_factory=lambda: defaultdict(int))
+    """The entries so far, by kind and code."""
+    duplicates: int = 0
+    seconds: float = 0.0
+    """What the decisions took so far."""
     _programme_bytes: bytes = b""
     _recorded_bytes: bytes = b""
 
@@ -99,6 +105,7 @@ class Batch:
         if before is not None:
             self.doubtful = True
             if before == inbound.raw or same_event(before, inbound):
+                self.duplicates += 1
                 return Duplicate()
             detail = f"source {inbound.event.source} used id {inbound.event.id!r} before, for another event"
             return Rejected(DeadLetterReason.ID_REUSED_WITH_OTHER_CONTENT, detail)
@@ -148,6 +155,7 @@ class Batch:
             self._programme_bytes, position, self._recorded_bytes, inbound.key, decision, inbound.raw
         )  # fmt: skip
         leaf = chain.leaf_of(encoded)
+        self.counted[decision.kind, decision.code] += 1
         self.leaves.append(leaf)
         self.rows.append(chain.copy_row(encoded, leaf))
         if decision.accepted:

@@ -18,6 +18,7 @@ from services.ledger import chain
 from services.ledger.book import Book, Voucher
 from services.ledger.database import Connection
 from services.ledger.entry import Decision, Inbound
+from services.ledger.measures import Lookup
 
 Name = TypeVar("Name")
 
@@ -123,6 +124,8 @@ class Wanted:
     providers: set[str] = field(default_factory=set)
     issues: list[VoucherIssued] = field(default_factory=list)
     quotas: set[tuple[str, str]] = field(default_factory=set)
+    lookups: list[Lookup] = field(default_factory=list)
+    """What came of asking; filled by ``load``."""
 
     def add(self, events: Sequence[Inbound], *, look_back: bool) -> None:
         """Add what some more events ask for.
@@ -153,9 +156,17 @@ async def load(
     quotas = wanted.quotas | {(issue.data.enterprise.uscc, period_of(issue)) for issue in wanted.issues}
     if wanted.claims:
         book.claims.update(row["claim"] for row in await connection.fetch(_CLAIMS, programme, wanted.claims))
-    await _load_vouchers(connection, programme, book, _missing(wanted.vouchers, book.vouchers))
-    await _load_quotas(connection, programme, book, _missing(quotas, book.quotas))
-    await _load_payables(connection, programme, book, _missing(wanted.providers, book.payables))
+    vouchers = _missing(wanted.vouchers, book.vouchers)
+    missing_quotas = _missing(quotas, book.quotas)
+    providers = _missing(wanted.providers, book.payables)
+    wanted.lookups += (
+        Lookup("voucher", len(wanted.vouchers), len(vouchers)),
+        Lookup("quota", len(quotas), len(missing_quotas)),
+        Lookup("payable", len(wanted.providers), len(providers)),
+    )
+    await _load_vouchers(connection, programme, book, vouchers)
+    await _load_quotas(connection, programme, book, missing_quotas)
+    await _load_payables(connection, programme, book, providers)
 
 
 def _missing(wanted: Iterable[Name], held: Container[Name]) -> set[Name]:

@@ -1,0 +1,72 @@
+"""The verifier: verifies every ledger of the database again and again, and lets the metrics and its readiness say what it found.
+
+It does what ``voucher-ledger verify`` does. It takes a core while it is at it, and holds nobody up: it reads from a snapshot.
+"""
+
+import asyncio
+import time
+
+import asyncpg
+import structlog
+
+from services import metrics
+from services.health import Answer
+from services.ledger import read
+from services.ledger.database import TRANSIENT, connect
+from services.ledger.verify import Verification, verify
+from services.settings import Settings
+
+log = structlog.get_logger()
+
+_SECONDS_AN_HOUR = 3600
+
+
+class Verifier:
+    """Verifications, one ledger after another, with a rest after the last."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._wrong: dict[str, Verification] = {}
+        self._trouble: str | None = None
+
+    async def run(self) -> None:
+        """Verify until cancelled; while the database is away, wait and begin again."""
+        while True:
+            try:
+                await self._verify_all()
+            except (*TRANSIENT, asyncpg.PostgresError) as error:
+                self._trouble = f"{type(error).__name__}: {error}"
+                log.warning("verifier waits", because=self._trouble)
+                await asyncio.sleep(self._settings.retry_seconds_max)
+            else:
+                self._trouble = None
+                await asyncio.sleep(self._settings.verify_every_hours * _SECONDS_AN_HOUR)
+
+    async def _verify_all(self) -> None:
+        pool = await connect(self._settings.require_database_url(), connections_max=1)
+        try:
+            for programme in await read.programmes(pool):
+                self._take_in(await verify(pool, programme))
+        finally:
+            pool.terminate()
+
+    def _take_in(self, found: Verification) -> None:
+        programme = found.programme
+        metrics.VERIFIED.labels(programme).set(found.ok)
+        metrics.VERIFIED_POSITION.labels(programme).set(found.entries)
+        metrics.VERIFIED_AT.labels(programme).set(time.time())
+        if found.ok:
+            self._wrong.pop(programme, None)
+            log.info("verified", programme=programme, entries=found.entries)
+        else:
+            self._wrong[programme] = found
+            log.error("wrong", programme=programme, position=found.first_bad_position, because=found.reason)
+
+    def ready(self) -> Answer:
+        """Say whether all that was verified is right, or what is wrong where."""
+        for found in self._wrong.values():
+            because = f"{found.programme}: wrong at position {found.first_bad_position}: {found.reason}"
+            return Answer(ok=False, because=because)
+        if self._trouble is not None:
+            return Answer(ok=False, because=self._trouble)
+        return Answer(ok=True, because="verifying")
