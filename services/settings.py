@@ -112,6 +112,10 @@ class Settings(BaseSettings):
     """The address that /livez, /readyz and /metrics are bound to."""
     health_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     """Where /livez, /readyz and /metrics answer; nowhere when not set."""
+    tracing: bool = False
+    """Send spans to an OpenTelemetry collector (OTEL_EXPORTER_OTLP_ENDPOINT), of events whose `traceparent` says that they are sampled."""
+    trace_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The share of those events that is traced, chosen by their trace's id: every service chooses the same ones."""
     verify_every_hours: Annotated[float, Field(gt=0)] = 24
     """How long the verifier rests after it has verified every ledger."""
     log_level: str = "info"

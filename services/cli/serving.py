@@ -25,6 +25,7 @@ from services.notifier import Notifier
 from services.passwords import without_password
 from services.settings import Settings, read_settings
 from services.tasks import end
+from services.tracing import tracer_of
 from services.verifier import Verifier
 
 Home = Annotated[Path, typer.Option("--home", help="Where the embedded servers keep their data.")]
@@ -75,8 +76,11 @@ async def _consume(consumer: Consumer) -> bool:
 
 
 async def _notify(settings: Settings) -> bool:
-    notifier = Notifier(settings, served_policies(settings))
-    return await _until_told(settings, "notifier", notifier, metrics.Look("notifier", notifier.look))
+    tracer = tracer_of(settings, "notifier")
+    notifier = Notifier(settings, served_policies(settings), tracer)
+    failed = await _until_told(settings, "notifier", notifier, metrics.Look("notifier", notifier.look))
+    await tracer.end()
+    return failed
 
 
 async def _verify(settings: Settings) -> bool:

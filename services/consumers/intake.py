@@ -32,6 +32,7 @@ from services.ledger.append import Ledger
 from services.ledger.batch import Outcome, Rejected
 from services.ledger.database import is_of_the_database
 from services.ledger.entry import KINDS, Inbound, inbound
+from services.tracing import Tracer, Untraced, What
 
 log = structlog.get_logger()
 Result = TypeVar("Result")
@@ -116,6 +117,7 @@ class Intake:
     retry_seconds_max: float
     limits: Limits = field(default_factory=Limits)
     health: Health = field(default_factory=Health)
+    tracer: Tracer = field(default_factory=Untraced)
     _lately: dict[str, Lately] = field(default_factory=dict)
 
     async def take(self, stream: InboundStream, entries: Sequence[RawEntry]) -> None:
@@ -124,6 +126,11 @@ class Intake:
         Holds for as long as the database or the broker is away, or a limit on the dead letters says so. Raises CancelledError
         when the service is stopped meanwhile.
         """
+        events = ((original_bytes(entry.fields), {"messaging.message.id": entry.id.decode()}) for entry in entries)
+        with self.tracer.batch(What("process", stream.key), events):
+            await self._take(stream, entries)
+
+    async def _take(self, stream: InboundStream, entries: Sequence[RawEntry]) -> None:
         lately = self._lately.get(stream.key)
         if lately is None:
             lately = self._lately[stream.key] = Lately(self.limits.dead_letter_share_of)

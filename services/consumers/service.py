@@ -27,9 +27,11 @@ from services.health import Answer, serve_health
 from services.ledger.append import Ledger
 from services.ledger.database import TRANSIENT, connect
 from services.ledger.entry import KINDS
+from services.ledger.measures import Measures
 from services.programmes import load_policies
 from services.settings import Settings, SettingsError
 from services.tasks import end
+from services.tracing import tracer_of
 
 log = structlog.get_logger()
 
@@ -113,6 +115,7 @@ class Consumer:
         self._readers: list[tuple[str, StreamBatchSubscriber]] = []
         self._intake: Intake | None = None
         self._claimer: Claimer | None = None
+        self._tracer = tracer_of(settings, name)
 
     def reads(self, stream: InboundStream, handler: Callable[[InboundStream, list[RawEntry]], Awaitable[None]]) -> None:
         """Let the handler have the stream's batches, by as many readers as the settings say."""
@@ -161,10 +164,10 @@ class Consumer:
         pool = await self._wait_for(
             lambda: connect(settings.require_database_url(), connections_max=settings.database_connections_max)
         )
-        ledger = Ledger(pool, self.policies, of_the_ledger(settings), observe=metrics.observe_append)
+        ledger = Ledger(pool, self.policies, of_the_ledger(settings), observe=self._observe)
         await self._wait_for(ledger.open)
         await self._wait_for(lambda: streams_of.ensure_groups(redis, self.streams))
-        self._intake = Intake(ledger, redis, settings.retry_seconds_max, Limits.of(settings))
+        self._intake = Intake(ledger, redis, settings.retry_seconds_max, Limits.of(settings), tracer=self._tracer)
         self._claimer = Claimer(
             redis, self._intake, self.streams, f"{settings.consumer_name}-claims",
             settings.claim_idle_seconds, settings.claim_every_seconds, settings.batch_size,
@@ -178,6 +181,7 @@ class Consumer:
             await redis.aclose()
             with contextlib.suppress(TimeoutError):  # a server that hangs does not keep the process: it cuts the lines
                 await asyncio.wait_for(pool.close(), _CLOSED_WITHIN_SECONDS)
+            await self._tracer.end()
             log.info("stopped", entries=self._intake.health.entries)
 
     def _beside(self, ledger: Ledger, claimer: Claimer) -> list[Any]:
@@ -192,6 +196,10 @@ class Consumer:
             looks = *Backlog(claimer.redis, self.streams).looks(), metrics.Look("held", self._look_at_held)
             beside.append(serve_health(self.settings.health_host, self.settings.health_port, self.ready, *looks))
         return beside
+
+    def _observe(self, measures: Measures) -> None:
+        metrics.observe_append(measures)
+        self._tracer.observe(measures)
 
     async def _look_at_held(self) -> None:
         if self._intake is not None:
