@@ -23,7 +23,7 @@ demo: $(STAMP) ## the main job on the sample of all five programmes, on servers 
 up: $(STAMP) ## all services on the embedded PostgreSQL and Valkey, until Ctrl-C
 	@$(BIN)/voucher-ledger up
 
-test: check ## the checks, then every test on a real PostgreSQL and a real Valkey
+test: check $(VENV)/bin/promtool ## the checks, then every test on a real PostgreSQL and a real Valkey
 	@$(BIN)/python -m pytest
 
 check: $(STAMP) ## ruff, mypy, import-linter, deptry
@@ -35,6 +35,9 @@ check: $(STAMP) ## ruff, mypy, import-linter, deptry
 
 chaos: $(STAMP) ## the fault campaign: make chaos SECONDS=600 SEED=42 (docs/testing.md)
 	@PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(SECONDS) --seed $(SEED)
+
+$(VENV)/bin/promtool: $(STAMP)
+	@VENV="$(VENV)" sh requirements/promtool.sh
 
 format: $(STAMP) ## lay the code out
 	@$(BIN)/ruff check --fix .
@@ -55,8 +58,8 @@ bench-docs: $(STAMP) ## put the figures of the last full run, bench.json, into d
 	@$(BIN)/python -m benchmarks.markdown docs/performance.json docs/performance.md
 
 requirements: ## pin again what pyproject.toml asks for (needs uv on the PATH)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded -o requirements/run.txt pyproject.toml
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev -o requirements/dev.txt pyproject.toml
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra tracing -o requirements/run.txt pyproject.toml
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra tracing --extra dev -o requirements/dev.txt pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra bench -c requirements/dev.txt -o requirements/bench.txt pyproject.toml
 
 clean: ## remove what was set up

@@ -244,6 +244,7 @@ def _act(chosen: argparse.Namespace) -> None:
             raise WrongError(f"{name!r} cannot be the name of a user")
     platforms = dict.fromkeys([PLATFORM, *users.platforms(), *(f"{PLATFORM}-{name}" for name in chosen.platform)])
     database(folder)
+    folder.once("grafana_password", password())
     changed = users.bring_up_to_date(wanted_users(*producers(chosen.programmes), platforms))
     print(f"users added, or given the rules of today: {', '.join(changed)}" if changed else "no user was missing")
     print(f"credentials to hand out: {folder.folder / CREDENTIALS}")

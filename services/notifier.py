@@ -28,11 +28,8 @@ from services.ledger.entry import event_key
 from services.ledger.policies import Policies
 from services.notifications import Row, exhausted_event, exhausted_event_id, exhausts, notification
 from services.settings import Settings
-<<<<<<< HEAD
-from services.trimming import trim
-=======
 from services.tracing import Tracer, Untraced, What
->>>>>>> 4c90529 (Tracing, off by default: a batch that has events which their producers trace gets a span with links to them, and each of them one in its own trace, at the consumer and at the notifier)
+from services.trimming import trim
 
 log = structlog.get_logger()
 
@@ -83,11 +80,8 @@ class Notifier:
         self._heads: dict[str, tuple[int, int]] = {}
         """Position and number of parked redemptions, as last seen."""
         self._trouble: str | None = "starting"
-<<<<<<< HEAD
         self._untrimmed: str | None = None
-=======
         self._tracer = tracer or Untraced()
->>>>>>> 4c90529 (Tracing, off by default: a batch that has events which their producers trace gets a span with links to them, and each of them one in its own trace, at the consumer and at the notifier)
 
     async def run(self) -> None:
         """Notify until cancelled; while the database or the broker is away or refuses us, wait and begin again."""
@@ -174,18 +168,14 @@ class Notifier:
         for row in rows:
             if row["kind"] == "issued" and row["accepted"]:
                 await self._close_if_exhausted(connection, redis, row)
-<<<<<<< HEAD
-        stands_at = await self._add(redis, programme, cursor, [notification(row, row["policy"]) for row in rows])
+        what = What("send", notification_stream(programme), sends=True)
+        with self._tracer.batch(what, ((row["event"], _told(row)) for row in rows)):
+            stands_at = await self._add(redis, programme, cursor, [notification(row, row["policy"]) for row in rows])
         if rows and stands_at == rows[-1]["position"]:
             log.info(
                 "notified", programme=programme, entries=len(rows), positions=[rows[0]["position"], stands_at],
                 seconds=round(asyncio.get_running_loop().time() - began, 4),
             )  # fmt: skip
-=======
-        what = What("send", notification_stream(programme), sends=True)
-        with self._tracer.batch(what, ((row["event"], _told(row)) for row in rows)):
-            stands_at = await self._add(redis, programme, cursor, [notification(row, row["policy"]) for row in rows])
->>>>>>> 4c90529 (Tracing, off by default: a batch that has events which their producers trace gets a span with links to them, and each of them one in its own trace, at the consumer and at the notifier)
         if stands_at > cursor:
             metrics.NOTIFICATIONS.labels(programme).inc(stands_at - cursor)
             metrics.NOTIFIED_SECONDS.observe((datetime.now(UTC) - rows[0]["recorded_at"]).total_seconds())

