@@ -33,20 +33,25 @@ class Verifier:
         """Verify until cancelled; while the database is away, wait and begin again."""
         while True:
             try:
-                await self._verify_all()
+                found = await self._verify_all()
             except (*TRANSIENT, asyncpg.PostgresError) as error:
                 self._trouble = f"{type(error).__name__}: {error}"
                 log.warning("verifier waits", because=self._trouble)
                 await asyncio.sleep(self._settings.retry_seconds_max)
             else:
                 self._trouble = None
-                await asyncio.sleep(self._settings.verify_every_hours * _SECONDS_AN_HOUR)
+                # Ledgers are opened by the consumers, which may start after this.
+                hours = self._settings.verify_every_hours
+                await asyncio.sleep(hours * _SECONDS_AN_HOUR if found else self._settings.retry_seconds_max)
 
-    async def _verify_all(self) -> None:
+    async def _verify_all(self) -> int:
+        """Verify every ledger there is; return how many there are."""
         pool = await connect(self._settings.require_database_url(), connections_max=1)
         try:
-            for programme in await read.programmes(pool):
+            programmes = await read.programmes(pool)
+            for programme in programmes:
                 self._take_in(await verify(pool, programme))
+            return len(programmes)
         finally:
             pool.terminate()
 

@@ -11,6 +11,7 @@ from line import CHENGDU, quick_settings
 from scraped import Scrape
 
 from services import metrics
+from services.ledger.append import Ledger
 from services.tasks import end
 from services.verifier import Verifier
 
@@ -69,6 +70,20 @@ async def test_a_ledger_that_was_changed_is_found_and_said(settings, ledger, adm
         await admin.execute("UPDATE entry SET amount = amount - 1 WHERE position = 2")
         await eventually(lambda: verifier.ready().ok)
         assert (await found()).value("verified", programme=CHENGDU) == 1
+
+
+async def test_ledgers_that_are_opened_after_it_started_are_not_left_for_tomorrow(settings, policies, pool):
+    settings = settings.model_copy(update={"verify_every_hours": 24.0})
+    async with verifying(settings):
+        await eventually(lambda: asked(pool))
+        assert (await found()).labels("verified") == []
+        await Ledger(pool, policies).open()
+        await eventually(lambda: verified(0))
+
+
+async def asked(pool) -> bool:
+    """Whether the verifier has asked which ledgers there are, or is connected to do so."""
+    return await pool.fetchval("SELECT count(*) > 1 FROM pg_stat_activity WHERE datname = current_database()")
 
 
 async def test_a_database_that_is_away_is_waited_for_and_said(settings):
