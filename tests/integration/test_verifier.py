@@ -11,6 +11,7 @@ from line import CHENGDU, quick_settings
 from scraped import Scrape
 
 from services import metrics
+from services.ledger import read
 from services.ledger.append import Ledger
 from services.tasks import end
 from services.verifier import Verifier
@@ -72,18 +73,21 @@ async def test_a_ledger_that_was_changed_is_found_and_said(settings, ledger, adm
         assert (await found()).value("verified", programme=CHENGDU) == 1
 
 
-async def test_ledgers_that_are_opened_after_it_started_are_not_left_for_tomorrow(settings, policies, pool):
-    settings = settings.model_copy(update={"verify_every_hours": 24.0})
-    async with verifying(settings):
-        await eventually(lambda: asked(pool))
+async def test_ledgers_that_are_opened_after_it_started_are_not_left_for_tomorrow(
+    settings, policies, pool, monkeypatch
+):
+    answers, programmes = [], read.programmes
+
+    async def overheard(source):
+        answers.append(await programmes(source))
+        return answers[-1]
+
+    monkeypatch.setattr(read, "programmes", overheard)
+    async with verifying(settings.model_copy(update={"verify_every_hours": 24.0})):
+        await eventually(lambda: answers)
         assert (await found()).labels("verified") == []
         await Ledger(pool, policies).open()
         await eventually(lambda: verified(0))
-
-
-async def asked(pool) -> bool:
-    """Whether the verifier has asked which ledgers there are, or is connected to do so."""
-    return await pool.fetchval("SELECT count(*) > 1 FROM pg_stat_activity WHERE datname = current_database()")
 
 
 async def test_a_database_that_is_away_is_waited_for_and_said(settings):
