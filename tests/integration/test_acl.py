@@ -23,7 +23,8 @@ from redis.exceptions import NoPermissionError, ResponseError
 from ruamel.yaml import YAML
 
 from services import letters
-from services.broker import issued_streams
+from services.backlog import Backlog
+from services.broker import inbound_streams, issued_streams
 from services.consumers import exhausted, issued, redeemed
 from services.consumers.claims import Claimer
 from services.consumers.service import Consumer
@@ -320,6 +321,10 @@ async def test_the_services_do_all_their_work_as_their_own_user(migrated):
         assert await Trimmer(ledger, [stream], timedelta(), 1, {}).trim(stream) == 0
         assert await trim(ledger, NOTIFICATIONS, "4-0") == 0
         assert await Claimer(ledger, None, [stream], "me", 1, 1, 1).forget_gone(stream, after_ms=0)
+        # What the metrics are made of.
+        backlog = Backlog(ledger, inbound_streams({PROGRAMME: load_policies()[PROGRAMME]}))
+        await backlog.at_streams()
+        await backlog.at_broker()
         # Whatever was refused is in the server's log of refusals, also where a client thought nothing of it.
         refusals = await operator.execute_command("ACL LOG")
         assert [entry for entry in refusals if entry["username"] == "ledger"] == []
