@@ -17,9 +17,10 @@ from schemas.decoding import decode
 from services import logs
 from services.broker import DEAD_LETTERS, FIELD, GROUP, each_entry, notification_stream
 from services.consumers import exhausted, issued, redeemed
-from services.consumers.reading import stream_key_of
-from services.consumers.service import Consumer, served_policies
+from services.consumers.service import Consumer
 from services.notifier import Notifier
+from services.placing import stream_key_of
+from services.served import served_policies
 from services.settings import Settings
 from services.tasks import end
 

@@ -14,13 +14,12 @@ import typer
 from redis.asyncio import Redis
 from rich.progress import Progress
 
-from schemas.codes import DeadLetterReason
 from schemas.decoding import UndecodableError, decode
 from services import broker
-from services.broker import FIELD, InboundStream
+from services.broker import FIELD
 from services.cli.app import CommandError, Json, app, do, err, print_json, settings
-from services.consumers.reading import check_place, stream_key_of, too_long
-from services.consumers.service import served_policies
+from services.placing import Places, stream_key_of
+from services.served import served_policies
 
 BATCH = 500
 WRONG_LINES_TOLD_MAX = 20
@@ -34,10 +33,9 @@ def publish(
 ) -> None:
     """Send events to their streams. Every line is validated first; one wrong line, and nothing is sent."""
     chosen = settings()
-    streams = {stream.key: stream for stream in broker.inbound_streams(served_policies(chosen))}
-    programmes = {stream.programme for stream in streams.values()}
+    places = Places(served_policies(chosen), chosen.entry_bytes_max)
     with _opened(file) as lines:
-        total = _validate(lines, streams, programmes, chosen.entry_bytes_max)
+        total = _validate(lines, places)
         lines.seek(0)
         sent = do(_send(chosen.require_redis_url(), lines, total))
     if as_json:
@@ -68,14 +66,12 @@ def _events(lines: IO[bytes]) -> Iterator[tuple[int, bytes]]:
             yield number, stripped
 
 
-def _validate(lines: IO[bytes], streams: dict[str, InboundStream], programmes: set[str | None], bytes_max: int) -> int:
+def _validate(lines: IO[bytes], places: Places) -> int:
     total, wrong = 0, 0
     for number, line in _events(lines):
         total += 1
         try:
-            if len(line) > bytes_max:
-                raise too_long(line, bytes_max)
-            _check(line, streams, programmes)
+            places.read(line)
         except UndecodableError as error:
             wrong += 1
             if wrong <= WRONG_LINES_TOLD_MAX:
@@ -84,19 +80,6 @@ def _validate(lines: IO[bytes], streams: dict[str, InboundStream], programmes: s
         more = f" (the first {WRONG_LINES_TOLD_MAX} are shown)" if wrong > WRONG_LINES_TOLD_MAX else ""
         raise CommandError(f"{wrong} of {total} lines are wrong{more}; nothing was sent")
     return total
-
-
-def _check(line: bytes, streams: dict[str, InboundStream], programmes: set[str | None]) -> None:
-    """Raise UndecodableError where a consumer would make a dead letter of the line, or no consumer reads its stream."""
-    event = decode(line)
-    programme, key = event.data.programme, stream_key_of(event)
-    if programme not in programmes:
-        raise UndecodableError(
-            DeadLetterReason.PROGRAMME_UNKNOWN, f"no programme {programme!r} (`programmes list` has them)"
-        )
-    if key not in streams:
-        raise UndecodableError(DeadLetterReason.WRONG_STREAM, f"nobody reads {key}: the provider is accredited nowhere")
-    check_place(streams[key], event, programmes.__contains__)
 
 
 async def _send(redis_url: str, lines: IO[bytes], total: int) -> dict[str, int]:

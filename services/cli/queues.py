@@ -3,8 +3,8 @@
 from services import broker
 from services.broker import DEAD_LETTERS
 from services.cli.app import Json, app, do, err, print_json, print_table, settings
-from services.consumers.service import served_policies
 from services.queues import Queue, queues
+from services.served import served_policies
 
 
 @app.command("queues")

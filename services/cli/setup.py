@@ -3,9 +3,9 @@
 from dataclasses import asdict
 
 from services.cli.app import FOUND_WRONG, Json, app, do, err, print_json, print_table, settings, stop
-from services.consumers.service import served_policies
 from services.doctor import examine
 from services.ledger.migrate import migrate as bring_up_to_date
+from services.served import served_policies
 from services.settings import read_settings
 
 

@@ -9,7 +9,7 @@ import typer
 from services import broker
 from services.broker import FIELD, notification_stream
 from services.cli.app import CommandError, Json, app, do, print_json, settings
-from services.consumers.service import served_policies
+from services.served import served_policies
 
 BLOCK_MS = 1_000
 

@@ -9,7 +9,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from services.ledger import append
 from services.settings import Settings
 
 ROOM_OF_A_FLOOD: Final = 4, 5
@@ -49,14 +48,6 @@ class Limits(NamedTuple):
             f"streams held too), or the producer? Start a mended release; or with VOUCHER_LEDGER_DEAD_LETTER_SHARE_MAX=1, which "
             f"lets them through"
         )
-
-
-def of_the_ledger(settings: Settings) -> append.Limits:
-    """Return the limits of the ledger that the settings say."""
-    return append.Limits(
-        vouchers_max=settings.vouchers_in_memory_max, wait=settings.wait, parked_max=settings.parked_max,
-        parked_per_provider_max=settings.parked_per_provider_max,
-    )  # fmt: skip
 
 
 @dataclass(slots=True)

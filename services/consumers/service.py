@@ -20,7 +20,7 @@ from services.broker import AWAY, GROUP, InboundStream
 from services.consumers import rounds
 from services.consumers.claims import Claimer
 from services.consumers.intake import Intake, RawEntry
-from services.consumers.limits import Limits, of_the_ledger
+from services.consumers.limits import Limits
 from services.consumers.trims import Trimmer
 from services.failures import told
 from services.health import Answer, serve_health
@@ -29,7 +29,8 @@ from services.ledger.database import TRANSIENT, connect
 from services.ledger.entry import KINDS
 from services.ledger.measures import Measures
 from services.programmes import load_policies
-from services.settings import Settings, SettingsError
+from services.served import ledger_limits, served_policies
+from services.settings import Settings
 from services.tasks import end
 from services.tracing import tracer_of
 
@@ -39,25 +40,6 @@ Streams = Callable[[Mapping[str, Policy], Settings], Sequence[InboundStream]]
 _HELD_UNREADY_SECONDS: Final = 5
 _READERS_WATCHED_EVERY_SECONDS: Final = 0.2
 _CLOSED_WITHIN_SECONDS: Final = 5
-
-
-def served_policies(settings: Settings) -> dict[str, Policy]:
-    """Return the policies of the programmes that the settings name.
-
-    Raises PolicyError, and SettingsError where the settings name a programme that has no file, or a provider accredited nowhere.
-    """
-    policies = load_policies(settings.programmes_dir)
-    if unknown := settings.programmes - policies.keys():
-        raise SettingsError(
-            f"VOUCHER_LEDGER_PROGRAMMES names {', '.join(sorted(unknown))}, there is {', '.join(policies)}"
-        )
-    served = {code: policies[code] for code in sorted(settings.programmes or policies)}
-    accredited = {uscc for policy in served.values() for uscc in policy.providers.codes}
-    if unknown := settings.providers - accredited:
-        raise SettingsError(
-            f"VOUCHER_LEDGER_PROVIDERS names {', '.join(sorted(unknown))}, which no programme here accredits"
-        )
-    return served
 
 
 def _of_the_same_providers(streams: Sequence[InboundStream], policies: Mapping[str, Policy]) -> dict[str, Policy]:
@@ -164,7 +146,7 @@ class Consumer:
         pool = await self._wait_for(
             lambda: connect(settings.require_database_url(), connections_max=settings.database_connections_max)
         )
-        ledger = Ledger(pool, self.policies, of_the_ledger(settings), observe=self._observe)
+        ledger = Ledger(pool, self.policies, ledger_limits(settings), observe=self._observe)
         await self._wait_for(ledger.open)
         await self._wait_for(lambda: streams_of.ensure_groups(redis, self.streams))
         self._intake = Intake(ledger, redis, settings.retry_seconds_max, Limits.of(settings), tracer=self._tracer)

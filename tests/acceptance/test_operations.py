@@ -33,10 +33,10 @@ from verified import verify_all
 from schemas.decoding import decode
 from services import broker
 from services.broker import GROUP, notification_stream
-from services.consumers.reading import stream_key_of
 from services.embedded import Embedded, Servers, binaries
 from services.embedded.account import for_postgres
 from services.ledger.migrate import migrate
+from services.placing import stream_key_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

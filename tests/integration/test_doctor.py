@@ -9,8 +9,8 @@ from eventually import eventually
 from line import CHENGDU, entered, quick_settings, running, send, settled
 
 from services import doctor
-from services.consumers.service import served_policies
 from services.doctor import Finding, examine
+from services.served import served_policies
 
 
 @pytest.fixture

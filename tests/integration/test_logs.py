@@ -18,9 +18,9 @@ from redis.exceptions import RedisError
 
 from schemas.decoding import decode
 from services import broker
-from services.consumers.reading import stream_key_of
 from services.embedded import Embedded, Servers
 from services.ledger.migrate import migrate
+from services.placing import stream_key_of
 
 ISSUED = f"voucher.issued:{CHENGDU}"
 DATABASE_PASSWORD = "planted-in-postgres"

@@ -26,8 +26,8 @@ import schemas
 from schemas.money import format_yuan
 from schemas.notifications import Notification
 from services.broker import FIELD, notification_stream
-from services.consumers.service import served_policies
 from services.notifier import Notifier
+from services.served import served_policies
 from services.tasks import end
 
 STREAM = notification_stream(CHENGDU)

@@ -26,8 +26,8 @@ from schemas.export import documents
 from schemas.notifications import Notification
 from schemas.words import FIELDS
 from services import broker
-from services.consumers.reading import stream_key_of
 from services.notifications import notification
+from services.placing import stream_key_of
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = document()
