@@ -118,6 +118,20 @@ class Settings(BaseSettings):
     """The share of those events that is traced, chosen by their trace's id: every service chooses the same ones."""
     verify_every_hours: Annotated[float, Field(gt=0)] = 24
     """How long the verifier rests after it has verified every ledger."""
+    monitor_host: str = "127.0.0.1"
+    """The address that the monitor, with the HTTP API, is bound to."""
+    monitor_port: Annotated[int, Field(ge=0, le=65_535)] = 8420
+    """The port of the monitor; `up` takes another one where this one is taken. 0 is any that is free."""
+    keys_file: Path | None = None
+    """The keys of the HTTP API and the monitor (`voucher-ledger keys`). Without it this host may read, and nobody may send."""
+    body_bytes_max: Annotated[int, Field(ge=1_024)] = 4_194_304
+    """The largest body that the HTTP API takes."""
+    posted_events_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    """Events in one request at the most."""
+    durable_seconds_max: Annotated[float, Field(ge=0.01, le=30)] = 3
+    """How long a request waits for the broker to have its events on the disk."""
+    readmodel_poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
+    """How often the monitor looks for new entries to take into the read model."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_json: bool | None = None

@@ -9,11 +9,13 @@ from schemas.money import format_yuan
 from services.cli.app import FOUND_WRONG, CommandError, Json, app, do, out, print_json, print_table, settings
 from services.ledger import read
 from services.ledger.database import connect
+from services.ledger.policies import Policies
+from services.ledger.read import Of
 from services.ledger.statements import EntryRow, Statement, VoucherHistory
+from services.readmodel import accounts
+from services.readmodel.entries import LIMIT_MAX, page
 
 Result = TypeVar("Result")
-
-ENTRIES_AT_ONCE = 5_000
 
 Code = Annotated[str, typer.Argument(metavar="CODE", help="The programme, such as chengdu-2024.")]
 
@@ -55,7 +57,7 @@ def voucher(
     as_json: Json = False,
 ) -> None:
     """Show a voucher's state, and every entry that names it."""
-    found = do(_asked(lambda pool: read.voucher(pool, code, voucher_id)))
+    found = do(_asked(lambda pool: accounts.voucher(pool, code, voucher_id, Policies({}))))
     if found is None:
         raise CommandError(f"{code} has no voucher {voucher_id!r}, and no entry that names it", FOUND_WRONG)
     if as_json:
@@ -74,16 +76,14 @@ async def _asked(ask: Callable[[read.Pool], Awaitable[Result]]) -> Result:
 
 async def _entries(pool: read.Pool, found: Statement, enterprise: str | None, provider: str | None) -> list[EntryRow]:
     rows: list[EntryRow] = []
-    after = 0
+    of, after = Of(enterprise, provider), 0
     while True:
-        some = await read.entries(
-            pool, found.programme, after=after, until=found.position, limit=ENTRIES_AT_ONCE,
-            enterprise=enterprise, provider=provider,
-        )  # fmt: skip
-        rows += some
-        if len(some) < ENTRIES_AT_ONCE:
+        some = await page(pool, found.programme, of, after=after, limit=LIMIT_MAX)
+        # Entries stay: those up to the statement's position go with it, whatever was appended since.
+        rows += (row for row in some.entries if row.position <= found.position)
+        if some.next is None or some.next >= found.position:
             return rows
-        after = some[-1].position
+        after = some.next
 
 
 def _print_statement(found: Statement) -> None:

@@ -107,12 +107,17 @@ async def connect_once(database_url: str) -> "asyncpg.Connection[asyncpg.Record]
     return connection
 
 
-async def connect(database_url: str, *, connections_max: int = 8) -> "asyncpg.Pool[asyncpg.Record]":
-    """Open a pool of the service's connections. Raises one of TRANSIENT, or asyncpg.PostgresError when it may not connect."""
+async def connect(
+    database_url: str, *, connections_max: int = 8, connections_min: int = 1
+) -> "asyncpg.Pool[asyncpg.Record]":
+    """Open a pool of the service's connections. Raises one of TRANSIENT, or asyncpg.PostgresError when it may not connect.
+
+    With none at the least it connects, and may fail to, when it is first used.
+    """
     return await asyncpg.create_pool(
         database_url,
         connection_class=_Connection,
-        min_size=1,
+        min_size=connections_min,
         max_size=connections_max,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,

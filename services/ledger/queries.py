@@ -25,6 +25,22 @@ WITH RECURSIVE newest AS (
       AND (enterprise, period) < (newest.enterprise, newest.period)
     ORDER BY enterprise DESC, period DESC, position DESC LIMIT 1) AS next)
 SELECT enterprise, period, quota_used FROM newest"""
+# So many quotas after one of them, in the order of their names; a page of them, where there are too many for one answer.
+QUOTAS_AFTER = """
+WITH RECURSIVE quota AS (
+  (SELECT enterprise, period FROM entry
+   WHERE programme = $1 AND kind = 'issued' AND accepted AND (enterprise, period) > ($2, $3)
+   ORDER BY enterprise, period, position LIMIT 1)
+  UNION ALL
+  SELECT next.* FROM quota CROSS JOIN LATERAL (
+    SELECT enterprise, period FROM entry
+    WHERE programme = $1 AND kind = 'issued' AND accepted AND (enterprise, period) > (quota.enterprise, quota.period)
+    ORDER BY enterprise, period, position LIMIT 1) AS next)
+SELECT quota.enterprise, quota.period, newest.quota_used FROM quota CROSS JOIN LATERAL (
+  SELECT quota_used FROM entry
+  WHERE programme = $1 AND kind = 'issued' AND accepted AND enterprise = quota.enterprise AND period = quota.period
+  ORDER BY enterprise DESC, period DESC, position DESC LIMIT 1) AS newest
+LIMIT $4"""
 PAYABLES = """
 WITH RECURSIVE newest AS (
   (SELECT provider, payable FROM payable WHERE programme = $1 ORDER BY provider DESC, last DESC LIMIT 1)
@@ -52,13 +68,28 @@ OF_PROVIDER = """AND (issue.provider = {provider} OR issue.voucher_id IN (
       AND kind = 'redeemed' AND accepted OFFSET 0) AS redemption
   WHERE payable.programme = $1 AND payable.provider = {provider}))"""
 OF_VOUCHER = "AND issue.voucher_id = $2"
+AT_POSITIONS = "AND issue.position = ANY($2::bigint[])"
 WAITING = "SELECT count(*) FROM parked WHERE programme = $1 AND voucher_id = $2"
+ENTRY_COLUMNS = ", ".join(column.name for column in fields(EntryRow))
 ENTRIES = f"""
-SELECT {", ".join(column.name for column in fields(EntryRow))} FROM entry
+SELECT {ENTRY_COLUMNS} FROM entry
 WHERE programme = $1 AND position > $2 AND position <= $3
   AND ($4::text IS NULL OR enterprise = $4) AND ($5::text IS NULL OR provider = $5)
-  AND ($6::text IS NULL OR voucher_id = $6)
-ORDER BY position LIMIT $7"""
+  AND ($6::text IS NULL OR voucher_id = $6) AND ($7::text IS NULL OR code = $7) AND NOT (accepted AND $8::boolean)
+ORDER BY position LIMIT $9"""
+ENTRIES_AT = f"""
+SELECT {ENTRY_COLUMNS} FROM entry
+WHERE programme = $1 AND position = ANY($2::bigint[])
+  AND ($3::text IS NULL OR enterprise = $3) AND ($4::text IS NULL OR provider = $4)
+  AND ($5::text IS NULL OR voucher_id = $5) AND ($6::text IS NULL OR code = $6) AND NOT (accepted AND $7::boolean)
+ORDER BY position LIMIT $8"""
+ISSUED_AFTER = """
+SELECT position FROM entry
+WHERE programme = $1 AND position > $2 AND position <= $3 AND kind = 'issued' AND accepted ORDER BY position LIMIT $4"""
+ISSUED_TO = """
+SELECT position FROM entry
+WHERE programme = $1 AND enterprise = $2 AND kind = 'issued' AND accepted AND position > $3
+ORDER BY position LIMIT $4"""
 PROGRAMMES = """
 WITH RECURSIVE
   of_entries AS (

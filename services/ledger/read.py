@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import asyncpg
 
@@ -27,10 +27,10 @@ from services.ledger.statements import (
     Statement,
     Status,
     VoucherAccount,
-    VoucherHistory,
 )
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Closures: TypeAlias = set[tuple[str | None, str]]
 
 _NO_END: Final = 2**63 - 1
 
@@ -44,57 +44,115 @@ async def statement(
     vouchers whose contract names it or that it redeemed. Raises ProgrammeUnknownError.
     """
     all_ = enterprise is None and provider is None
-    async with _snapshot(pool) as connection:
-        head = await _head(connection, programme)
-        policy = await Policies({}).in_force(connection, programme, head["policy"])
-        closures = {(row["enterprise"], row["period"]) for row in await connection.fetch(queries.CLOSURES, programme)}
-        quotas = await _quotas(connection, programme, policy, closures, enterprise) if all_ or enterprise else ()
+    async with snapshot(pool) as connection:
+        stands = await stand(connection, programme, Policies({}))
+        closed = await closures(connection, programme)
+        quotas = await quota_accounts(connection, stands, closed, enterprise) if all_ or enterprise else ()
         vouchers = await _vouchers(connection, programme, enterprise, provider)
-        payables = await connection.fetch(queries.PAYABLES, programme, provider) if all_ or provider else ()
-    return Statement(
-        programme=programme,
-        policy=policy,
-        position=head["position"],
-        head_hash=head["hash"],
-        budgets=_budgets(policy, json.loads(head["issued"] or "{}")),
-        closed_for_all=tuple(sorted(period for who, period in closures if who is None)),
-        quotas=quotas,
-        vouchers=_voucher_accounts(vouchers, policy, now),
-        payables=tuple(PayableAccount(row["provider"], row["payable"]) for row in payables),
+        payables = await payable_accounts(connection, programme, provider) if all_ or provider else ()
+    return stands.statement(closed, quotas, voucher_accounts(vouchers, stands.policy, now), payables)
+
+
+class Stand(NamedTuple):
+    """Where a programme stands at a position, whatever number of entries is before it. ``budgets`` has the newest period last."""
+
+    programme: str
+    policy: Policy
+    position: int
+    head_hash: bytes
+    budgets: tuple[BudgetAccount, ...]
+
+    def statement(
+        self,
+        closed: Closures,
+        quotas: tuple[QuotaAccount, ...],
+        vouchers: tuple[VoucherAccount, ...],
+        payables: tuple[PayableAccount, ...],
+    ) -> Statement:
+        """Return the statement that this is the beginning of."""
+        for_all = tuple(sorted(period for who, period in closed if who is None))
+        return Statement(
+            self.programme,
+            self.policy,
+            self.position,
+            self.head_hash,
+            self.budgets,
+            for_all,
+            quotas,
+            vouchers,
+            payables,
+        )
+
+
+async def stand(connection: Connection, programme: str, policies: Policies) -> Stand:
+    """Return where the programme stands; ``policies`` remembers the rules it has read. Raises ProgrammeUnknownError."""
+    head = await connection.fetchrow(queries.HEAD, programme)
+    if head is None:
+        raise ProgrammeUnknownError(f"the database has no ledger of {programme!r}: was it opened?")
+    policy = await policies.in_force(connection, programme, head["policy"])
+    return Stand(
+        programme, policy, head["position"], head["hash"], _budgets(policy, json.loads(head["issued"] or "{}"))
     )
 
 
-async def voucher(pool: Pool, programme: str, voucher_id: str, now: datetime | None = None) -> VoucherHistory | None:
-    """Return the voucher with every entry that names it, None where there is none. Raises ProgrammeUnknownError."""
-    async with _snapshot(pool) as connection:
-        head = await _head(connection, programme)
-        policy = await Policies({}).in_force(connection, programme, head["policy"])
-        rows = await connection.fetch(queries.VOUCHERS.format(which=queries.OF_VOUCHER), programme, voucher_id)
-        waiting = await connection.fetchval(queries.WAITING, programme, voucher_id)
-        named = await connection.fetch(queries.ENTRIES, programme, 0, _NO_END, None, None, voucher_id, None)
-    if not named and not waiting:
-        return None
-    account = next(iter(_voucher_accounts(rows, policy, now)), None)
-    return VoucherHistory(programme, voucher_id, account, waiting, tuple(EntryRow(*row) for row in named))
+async def closures(connection: Connection, programme: str) -> Closures:
+    """Return every closed quota as (enterprise, period); None stands for all enterprises."""
+    return {(row["enterprise"], row["period"]) for row in await connection.fetch(queries.CLOSURES, programme)}
+
+
+async def quota_accounts(
+    connection: Connection, stands: Stand, closed: Closures, enterprise: str | None = None
+) -> tuple[QuotaAccount, ...]:
+    """Return every quota that was used or closed, or those of one enterprise, by enterprise and period."""
+    used = {(who, period): 0 for who, period in closed if who is not None and enterprise in {None, who}}
+    which, names = (queries.OF_ENTERPRISE, [enterprise]) if enterprise is not None else ("", [])
+    rows = await connection.fetch(queries.QUOTAS.format(which=which), stands.programme, *names)
+    used.update(((row["enterprise"], row["period"]), row["quota_used"]) for row in rows)
+    return tuple(quota_account(stands.policy, closed, who, period, fen) for (who, period), fen in sorted(used.items()))
+
+
+def quota_account(policy: Policy, closed: Closures, enterprise: str, period: str, used: int) -> QuotaAccount:
+    """Return the account of a quota of which so many fen were used."""
+    limit = None if policy.cap is None else policy.cap.amount
+    return QuotaAccount(enterprise, period, used, limit, Book(closures=closed).is_closed(enterprise, period))
+
+
+async def payable_accounts(
+    connection: Connection, programme: str, provider: str | None = None
+) -> tuple[PayableAccount, ...]:
+    """Return what each provider, or one, redeemed in all."""
+    rows = await connection.fetch(queries.PAYABLES, programme, provider)
+    return tuple(PayableAccount(row["provider"], row["payable"]) for row in rows)
+
+
+class Of(NamedTuple):
+    """Whose entries, and which: those that everything given here fits."""
+
+    enterprise: str | None = None
+    provider: str | None = None
+    voucher_id: str | None = None
+    code: str | None = None
+    refused: bool = False
+
+
+ANY: Final = Of()
+"""All entries."""
 
 
 async def entries(
-    pool: Pool,
+    source: "Pool | Connection",
     programme: str,
+    of: Of = ANY,
     *,
     after: int = 0,
     until: int = _NO_END,
     limit: int,
-    enterprise: str | None = None,
-    provider: str | None = None,
-    voucher_id: str | None = None,
 ) -> list[EntryRow]:
-    """Return the first entries after a position, up to another, that are of the enterprise, provider or voucher.
+    """Return the first entries after a position, up to another, that are of these names.
 
-    Entries stay, so those up to the position of a statement go with it, whatever was appended since.
+    It goes through all entries between the two: ``services.readmodel`` finds those of one without.
     """
-    rows = await pool.fetch(queries.ENTRIES, programme, after, until, enterprise, provider, voucher_id, limit)
-    return [EntryRow(*row) for row in rows]
+    return [EntryRow(*row) for row in await source.fetch(queries.ENTRIES, programme, after, until, *of, limit)]
 
 
 async def programmes(source: "Pool | Connection") -> list[str]:
@@ -103,35 +161,10 @@ async def programmes(source: "Pool | Connection") -> list[str]:
 
 
 @asynccontextmanager
-async def _snapshot(pool: Pool) -> AsyncIterator[Connection]:
+async def snapshot(pool: Pool) -> AsyncIterator[Connection]:
+    """Give a connection that sees the database as it is at this moment, until the context ends."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         yield connection
-
-
-async def _head(connection: Connection, programme: str) -> asyncpg.Record:
-    head = await connection.fetchrow(queries.HEAD, programme)
-    if head is None:
-        raise ProgrammeUnknownError(f"the database has no ledger of {programme!r}: was it opened?")
-    return head
-
-
-async def _quotas(
-    connection: Connection,
-    programme: str,
-    policy: Policy,
-    closures: set[tuple[str | None, str]],
-    enterprise: str | None,
-) -> tuple[QuotaAccount, ...]:
-    used = {(who, period): 0 for who, period in closures if who is not None and enterprise in {None, who}}
-    which, names = (queries.OF_ENTERPRISE, [enterprise]) if enterprise is not None else ("", [])
-    rows = await connection.fetch(queries.QUOTAS.format(which=which), programme, *names)
-    used.update(((row["enterprise"], row["period"]), row["quota_used"]) for row in rows)
-    book = Book(closures=closures)
-    limit = None if policy.cap is None else policy.cap.amount
-    return tuple(
-        QuotaAccount(who, period, fen, limit, book.is_closed(who, period))
-        for (who, period), fen in sorted(used.items())
-    )
 
 
 async def _vouchers(
@@ -144,7 +177,8 @@ async def _vouchers(
     return await connection.fetch(queries.VOUCHERS.format(which=which), programme, *names)
 
 
-def _voucher_accounts(rows: list[asyncpg.Record], policy: Policy, now: datetime | None) -> tuple[VoucherAccount, ...]:
+def voucher_accounts(rows: list[asyncpg.Record], policy: Policy, now: datetime | None) -> tuple[VoucherAccount, ...]:
+    """Return the accounts of rows of ``queries.VOUCHERS``, as of the day in the programme's time zone."""
     today = (now or datetime.now(UTC)).astimezone(policy.period.zone).date()
     return tuple(
         VoucherAccount(

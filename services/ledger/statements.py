@@ -163,13 +163,17 @@ class EntryRow:
 
 @dataclass(frozen=True, slots=True)
 class VoucherHistory:
-    """A voucher with every entry that names it. ``account`` is None where it was not issued; ``waiting`` counts what waits for it."""
+    """A voucher with the entries that name it. ``account`` is None where it was not issued; ``waiting`` counts what waits for it.
+
+    ``next`` is the position after which there are more of them, None when these are all.
+    """
 
     programme: str
     voucher_id: str
     account: VoucherAccount | None
     waiting: int
     entries: tuple[EntryRow, ...]
+    next: int | None = None
 
     def to_json(self) -> Json:
         """Return the history as JSON has it; the status of a voucher that was not issued is ``not_issued``."""
