@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from services.embedded import EmbeddedError
+from services.keys import KeysError
 from services.ledger.heads import ProgrammeUnknownError
 from services.ledger.policies import PolicyConflictError
 from services.programmes import PolicyError
@@ -91,7 +92,7 @@ def _explained(error: Exception) -> tuple[str, int] | None:
             return str(error), error.status
         case typer.Abort():
             return "stopped", FOUND_WRONG
-        case SettingsError() | PolicyError() | PolicyConflictError():
+        case SettingsError() | PolicyError() | PolicyConflictError() | KeysError():
             return str(error), BAD_USAGE
         case ProgrammeUnknownError():
             return str(error.args[0]), BAD_USAGE
