@@ -45,6 +45,11 @@ async def letters(redis: Redis) -> AsyncIterator[Letter]:
         yield _letter(letter_id, fields)
 
 
+async def letters_after(redis: Redis, after: str, at_most: int) -> list[Letter]:
+    """Return the first letters after an id, the oldest first."""
+    return [_letter(*entry) for entry in await entries_between(redis, DEAD_LETTERS, f"({after}", count=at_most)]
+
+
 async def find(redis: Redis, letter_id: str) -> Letter | None:
     """Return the letter of this id, None if there is none. Raises ResponseError for what is no id."""
     page = await entries_between(redis, DEAD_LETTERS, letter_id, letter_id)

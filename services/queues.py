@@ -36,9 +36,11 @@ class Queue:
         return asdict(self)
 
 
-async def queues(redis: Redis, policies: Mapping[str, Policy]) -> list[Queue]:
+async def queues(
+    redis: Redis, policies: Mapping[str, Policy], *, letters_counted_max: int = LETTERS_COUNTED_MAX
+) -> list[Queue]:
     """Return a row for every stream: the inbound ones, the notifications, the dead letters. Raises what the broker raises."""
-    letters = await _letters_by_stream(redis)
+    letters = await _letters_by_stream(redis, letters_counted_max)
     now_ms = await _now_ms(redis)
     rows = [await _inbound(redis, stream.key, letters[stream.key], now_ms) for stream in inbound_streams(policies)]
     rows += [await _plain(redis, notification_stream(programme)) for programme in policies]
@@ -95,10 +97,10 @@ async def _plain(redis: Redis, key: str) -> Queue:
     return Queue(key, length, None, None, None, None, length if key == DEAD_LETTERS else 0)
 
 
-async def _letters_by_stream(redis: Redis) -> Counter[str]:
+async def _letters_by_stream(redis: Redis, at_most: int) -> Counter[str]:
     counted: Counter[str] = Counter()
     async for _, fields in each_entry(redis, DEAD_LETTERS):
         counted[fields.get(b"stream", b"").decode(errors="replace")] += 1
-        if counted.total() >= LETTERS_COUNTED_MAX:
+        if counted.total() >= at_most:
             break
     return counted

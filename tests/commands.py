@@ -24,7 +24,7 @@ from services.queues import Queue, queues
 Result = TypeVar("Result")
 
 COMMAND = str(Path(sys.executable).with_name("voucher-ledger"))
-SERVICES = ("issued", "redeemed", "exhausted", "notifier")
+SERVICES = ("issued", "redeemed", "exhausted", "notifier", "monitor")
 
 
 def environment(**variables: str) -> dict[str, str]:

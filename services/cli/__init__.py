@@ -6,6 +6,7 @@ from typing import Final
 
 from services.cli import (
     demo,
+    keys,
     letters,
     producers,
     programmes,
@@ -13,6 +14,7 @@ from services.cli import (
     queues,
     quoting,
     reading,
+    readmodel,
     serving,
     setup,
     telling,
@@ -21,7 +23,8 @@ from services.cli import (
 from services.cli.app import app, run
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
-    demo, serving, setup, publishing, quoting, programmes, reading, queues, letters, telling, verifying, producers,
+    demo, serving, setup, publishing, quoting, programmes, reading, queues, letters, telling, verifying, producers, keys,
+    readmodel,
 )  # fmt: skip
 """The modules that add their commands to the app by being imported."""
 

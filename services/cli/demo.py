@@ -20,15 +20,15 @@ from services.broker import FIELD, notification_stream
 from services.cli.app import FOUND_WRONG, CommandError, Json, app, out, print_json, print_table, stop
 from services.cli.home import DEFAULT, Running, remove_note, write_note
 from services.cli.publishing import send_file
-from services.cli.serving import fast_loop, servers
+from services.cli.serving import fast_loop, free_address, servers, variables_of
 from services.cli.supervise import Supervisor
-from services.consumers.service import served_policies
 from services.ledger.database import connect
 from services.ledger.migrate import migrate_now
 from services.ledger.verify import Verification, verify
 from services.letters import Letter, letters
 from services.programmes import SHIPPED
 from services.queues import queues
+from services.served import served_policies
 from services.settings import Settings
 
 SAMPLES: Final = SHIPPED / "samples"
@@ -57,7 +57,8 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="voucher-ledger-") as temporary, fast_loop() as runner:
         kept = home or Path(temporary) / DEFAULT.name.lstrip(".")
         # Never the servers of the environment: a demonstration writes into nobody's ledger.
-        with servers(Settings(database_url=None, redis_url=None), kept) as running:
+        with servers(Settings(database_url=None, redis_url=None), kept) as started:
+            running = started._replace(monitor_url=free_address(settings))
             migrate_now(running.database_url)
             chosen = settings.model_copy(update={"database_url": running.database_url, "redis_url": running.redis_url})
             write_note(kept, running)
@@ -73,10 +74,8 @@ class _Demo:
     def __init__(self, settings: Settings, running: Running, began: float, *, as_json: bool) -> None:
         self._settings = settings
         self._policies = served_policies(settings)
-        self._environment = {
-            "DATABASE_URL": running.database_url, "REDIS_URL": running.redis_url,
-            "VOUCHER_LEDGER_LOG_LEVEL": "error",
-        }  # fmt: skip
+        self._environment = {**variables_of(running), "VOUCHER_LEDGER_LOG_LEVEL": "error"}
+        self._monitor_url = running.monitor_url
         self._as_json = as_json
         self._began = began
 
@@ -90,7 +89,9 @@ class _Demo:
             well = await self._show(redis, pool)
             if stay_at is not None:
                 out.print(
-                    f"Still up. In another terminal: VOUCHER_LEDGER_HOME={stay_at} voucher-ledger queues", markup=False
+                    f"Still up. In another terminal: VOUCHER_LEDGER_HOME={stay_at} voucher-ledger queues\n"
+                    f"The monitor and the HTTP API: {self._monitor_url}",
+                    markup=False,
                 )
                 for number in (signal.SIGTERM, signal.SIGINT):
                     asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -103,7 +104,7 @@ class _Demo:
             await redis.aclose()
 
     async def _show(self, redis: Redis, pool: "asyncpg.Pool[asyncpg.Record]") -> bool:
-        self._say(f"1. PostgreSQL, Valkey and four services are up ({self._seconds()}).")
+        self._say(f"1. PostgreSQL, Valkey and five services are up ({self._seconds()}).")
         sent = 0
         for sample in sorted(SAMPLES.glob("*.ndjson")):
             sent += sum((await send_file(redis, sample)).values())

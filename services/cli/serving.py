@@ -8,27 +8,44 @@ import signal
 from collections.abc import Coroutine, Iterator
 from enum import StrEnum
 from pathlib import Path
+<<<<<<< HEAD
 from typing import Annotated, Any
+=======
+from typing import Annotated
+from urllib.parse import urlsplit
+>>>>>>> 70634d6 (The HTTP API: ledgers, queues and dead letters to read, quotes, and a door for events; one process more, the monitor)
 
+import structlog
 import typer
 
+<<<<<<< HEAD
 from services import logs, metrics
+=======
+from services import logs
+from services.addresses import listen, url_of
+>>>>>>> 70634d6 (The HTTP API: ledgers, queues and dead letters to read, quotes, and a door for events; one process more, the monitor)
 from services.cli.app import BAD_USAGE, CommandError, Json, app, err, print_json, stop
 from services.cli.home import DEFAULT, Running, remove_note, require_running, write_note
 from services.cli.supervise import Supervisor, end_with_parent
 from services.consumers import exhausted, issued, redeemed
-from services.consumers.service import Consumer, served_policies
+from services.consumers.service import Consumer
 from services.embedded import Embedded
 from services.health import serve_health
 from services.ledger.migrate import migrate_now
 from services.notifier import Notifier
+<<<<<<< HEAD
 from services.passwords import without_password
+=======
+from services.served import served_policies
+>>>>>>> 70634d6 (The HTTP API: ledgers, queues and dead letters to read, quotes, and a door for events; one process more, the monitor)
 from services.settings import Settings, read_settings
 from services.tasks import end
 from services.tracing import tracer_of
 from services.verifier import Verifier
 
 Home = Annotated[Path, typer.Option("--home", help="Where the embedded servers keep their data.")]
+
+log = structlog.get_logger()
 
 _CONSUMERS = {"issued": issued.build, "redeemed": redeemed.build, "exhausted": exhausted.build}
 
@@ -40,7 +57,11 @@ class Service(StrEnum):
     REDEEMED = "redeemed"
     EXHAUSTED = "exhausted"
     NOTIFIER = "notifier"
+<<<<<<< HEAD
     VERIFIER = "verifier"
+=======
+    MONITOR = "monitor"
+>>>>>>> 70634d6 (The HTTP API: ledgers, queues and dead letters to read, quotes, and a door for events; one process more, the monitor)
 
 
 @app.command("run")
@@ -51,7 +72,17 @@ def run_service(service: Annotated[Service, typer.Argument(help="Which service."
     settings.require_redis_url()
     logs.set_up(settings, service.value)
     with fast_loop() as runner:
+<<<<<<< HEAD
         failed = runner.run(_work(service, settings))
+=======
+        match service:
+            case Service.NOTIFIER:
+                failed = runner.run(_notify(settings))
+            case Service.MONITOR:
+                failed = runner.run(_monitor(settings))
+            case _:
+                failed = runner.run(_consume(_CONSUMERS[service.value](settings)))
+>>>>>>> 70634d6 (The HTTP API: ledgers, queues and dead letters to read, quotes, and a door for events; one process more, the monitor)
     stop(1 if failed else 0)
 
 
@@ -62,6 +93,8 @@ def _work(service: Service, settings: Settings) -> Coroutine[Any, Any, bool]:
             return _notify(settings)
         case Service.VERIFIER:
             return _verify(settings)
+        case Service.MONITOR:
+            return _monitor(settings)
         case _:
             return _consume(_CONSUMERS[service.value](settings))
 
@@ -93,18 +126,48 @@ async def _until_told(settings: Settings, name: str, service: Notifier | Verifie
     metrics.name_service(name)
     work = [asyncio.create_task(service.run()), asyncio.create_task(end_with_parent())]
     if settings.health_port is not None:
+<<<<<<< HEAD
         health = serve_health(settings.health_host, settings.health_port, service.ready, *looks)
         work.append(asyncio.create_task(health))
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     waiting = asyncio.create_task(stopping.wait())
+=======
+        work.append(asyncio.create_task(serve_health(settings.health_host, settings.health_port, notifier.ready)))
+    waiting = asyncio.create_task(stopping_at_signals().wait())
+>>>>>>> 70634d6 (The HTTP API: ledgers, queues and dead letters to read, quotes, and a door for events; one process more, the monitor)
     await asyncio.wait([work[0], waiting], return_when=asyncio.FIRST_COMPLETED)
     failed = work[0].done()
     await end(*work, waiting)
     if failed:
         work[0].result()
     return failed
+
+
+async def _monitor(settings: Settings) -> bool:
+    # Takes longer to import than most commands take to run.
+    from services.api.app import create_app  # noqa: PLC0415
+    from services.api.server import serve  # noqa: PLC0415
+
+    application = create_app(settings, served_policies(settings))
+    watcher = asyncio.create_task(end_with_parent())
+    stopping = stopping_at_signals()
+    try:
+        with listen(settings.monitor_host, settings.monitor_port) as listening:
+            log.info("answering", at=url_of(listening))
+            await serve(application, listening, stopping, graceful_seconds=settings.graceful_seconds)
+    finally:
+        await end(watcher)
+    return not stopping.is_set()
+
+
+def stopping_at_signals() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
 
 
 @app.command()
@@ -115,12 +178,22 @@ def up(home: Home = DEFAULT) -> None:
     logs.set_up(settings, "up")
     # A SIGTERM while the servers start ends this process in good order too: they are stopped on the way out.
     signal.signal(signal.SIGTERM, _leave)
-    with fast_loop() as runner, servers(settings, home) as running:
+    with fast_loop() as runner, servers(settings, home) as started:
+        running = started._replace(monitor_url=free_address(settings))
         migrate_now(settings.migration_database_url or running.database_url)
         write_note(home, running)
         try:
+<<<<<<< HEAD
             database, broker = without_password(running.database_url), without_password(running.redis_url)
             err.print(f"database  {database}", f"broker    {broker}", sep="\n", markup=False)
+=======
+            for name, url in (
+                ("database", running.database_url),
+                ("broker", running.redis_url),
+                ("monitor", running.monitor_url),
+            ):
+                err.print(f"{name:<9} {url}", markup=False)
+>>>>>>> 70634d6 (The HTTP API: ledgers, queues and dead letters to read, quotes, and a door for events; one process more, the monitor)
             err.print("up: feed it with `voucher-ledger publish FILE`; Ctrl-C ends it", markup=False)
             runner.run(_supervise(settings, running))
         finally:
@@ -133,11 +206,29 @@ def _leave(*_: object) -> None:
 
 
 async def _supervise(settings: Settings, running: Running) -> None:
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    urls = {"DATABASE_URL": running.database_url, "REDIS_URL": running.redis_url}
-    await Supervisor(urls, graceful_seconds=settings.graceful_seconds).run(stopping)
+    supervisor = Supervisor(variables_of(running), graceful_seconds=settings.graceful_seconds)
+    await supervisor.run(stopping_at_signals())
+
+
+def variables_of(running: Running) -> dict[str, str]:
+    """Return the environment in which services use the servers of a running ``up``, and the monitor its address."""
+    address = urlsplit(running.monitor_url or "")
+    return {
+        "DATABASE_URL": running.database_url,
+        "REDIS_URL": running.redis_url,
+        "VOUCHER_LEDGER_MONITOR_PORT": str(address.port or 0),
+    }
+
+
+def free_address(settings: Settings) -> str:
+    """Return the monitor's URL: at its port, or at any that is free where another process has that one.
+
+    Raises OSError when the host is not one to be bound to.
+    """
+    for port in (settings.monitor_port, 0):
+        with contextlib.suppress(OSError), listen(settings.monitor_host, port) as listening:
+            return url_of(listening)
+    raise OSError(f"VOUCHER_LEDGER_MONITOR_HOST is {settings.monitor_host}, which cannot be listened on")
 
 
 @contextlib.contextmanager
@@ -165,6 +256,8 @@ def environment(home: Home = DEFAULT, *, as_json: Json = False) -> None:
         )
         return
     typer.echo(f"export DATABASE_URL='{running.database_url}'\nexport REDIS_URL='{running.redis_url}'")
+    if running.monitor_url is not None:
+        typer.echo(f"# the monitor and the HTTP API: {running.monitor_url}")
 
 
 def fast_loop() -> asyncio.Runner:

@@ -14,7 +14,7 @@ from services.tasks import end
 
 log = structlog.get_logger()
 
-SERVICES: Final = ("issued", "redeemed", "exhausted", "notifier")
+SERVICES: Final = ("issued", "redeemed", "exhausted", "notifier", "monitor")
 PARENT: Final = "VOUCHER_LEDGER_PARENT_PID"
 """Names the supervisor's process to a service, which ends when that is gone."""
 
