@@ -22,7 +22,18 @@ from benchmarks.scale import FULL, QUICK, Scale
 from benchmarks.stage import Stage, staged
 from services.cli.serving import fast_loop
 
-BENCHES: Final = ("end_to_end", "apply", "naive", "peers", "latency", "growth", "memory", "poison", "profiling")
+BENCHES: Final = (
+    "end_to_end",
+    "apply",
+    "naive",
+    "peers",
+    "latency",
+    "growth",
+    "looking",
+    "memory",
+    "poison",
+    "profiling",
+)
 """The modules that register contenders, in the order of the table."""
 
 _TOLD_LENGTH: Final = 300

@@ -25,6 +25,11 @@ RATIOS: Final = (
         "growth/append: COPY alone, at the largest",
         "growth/append: COPY alone, fresh",
     ),
+    Ratio(
+        "looking: looked at / nobody looking",
+        "looking/redemptions, 1 process, looked at",
+        "looking/redemptions, 1 process, nobody looking",
+    ),
 )
 AIMS: Final = (
     Aim("end_to_end/redemptions, 1 process", at_least=40_000),
@@ -39,7 +44,7 @@ AIMS: Final = (
 _SHOWN: Final = {
     "batch_mean": "batch {}", "batch": "batch {}", "ledger_entries_at_end": "ledger {:,}", "batch_p99_ms": "p99 {} ms a batch",
     "consumer_cpu_us_per_event": "{} µs CPU/event", "cores_busy": "{} cores busy",
-    "notified_events_per_second": "{:,} notified/s", "note": "{}",
+    "notified_events_per_second": "{:,} notified/s", "asked": "{} requests", "note": "{}",
 }  # fmt: skip
 
 

@@ -8,22 +8,14 @@ import signal
 from collections.abc import Coroutine, Iterator
 from enum import StrEnum
 from pathlib import Path
-<<<<<<< HEAD
 from typing import Annotated, Any
-=======
-from typing import Annotated
 from urllib.parse import urlsplit
->>>>>>> 70634d6 (The HTTP API: ledgers, queues and dead letters to read, quotes, and a door for events; one process more, the monitor)
 
 import structlog
 import typer
 
-<<<<<<< HEAD
 from services import logs, metrics
-=======
-from services import logs
 from services.addresses import listen, url_of
->>>>>>> 70634d6 (The HTTP API: ledgers, queues and dead letters to read, quotes, and a door for events; one process more, the monitor)
 from services.cli.app import BAD_USAGE, CommandError, Json, app, err, print_json, stop
 from services.cli.home import DEFAULT, Running, remove_note, require_running, write_note
 from services.cli.supervise import Supervisor, end_with_parent
@@ -33,11 +25,8 @@ from services.embedded import Embedded
 from services.health import serve_health
 from services.ledger.migrate import migrate_now
 from services.notifier import Notifier
-<<<<<<< HEAD
 from services.passwords import without_password
-=======
 from services.served import served_policies
->>>>>>> 70634d6 (The HTTP API: ledgers, queues and dead letters to read, quotes, and a door for events; one process more, the monitor)
 from services.settings import Settings, read_settings
 from services.tasks import end
 from services.tracing import tracer_of
@@ -57,11 +46,8 @@ class Service(StrEnum):
     REDEEMED = "redeemed"
     EXHAUSTED = "exhausted"
     NOTIFIER = "notifier"
-<<<<<<< HEAD
     VERIFIER = "verifier"
-=======
     MONITOR = "monitor"
->>>>>>> 70634d6 (The HTTP API: ledgers, queues and dead letters to read, quotes, and a door for events; one process more, the monitor)
 
 
 @app.command("run")
@@ -72,17 +58,7 @@ def run_service(service: Annotated[Service, typer.Argument(help="Which service."
     settings.require_redis_url()
     logs.set_up(settings, service.value)
     with fast_loop() as runner:
-<<<<<<< HEAD
         failed = runner.run(_work(service, settings))
-=======
-        match service:
-            case Service.NOTIFIER:
-                failed = runner.run(_notify(settings))
-            case Service.MONITOR:
-                failed = runner.run(_monitor(settings))
-            case _:
-                failed = runner.run(_consume(_CONSUMERS[service.value](settings)))
->>>>>>> 70634d6 (The HTTP API: ledgers, queues and dead letters to read, quotes, and a door for events; one process more, the monitor)
     stop(1 if failed else 0)
 
 
@@ -126,17 +102,9 @@ async def _until_told(settings: Settings, name: str, service: Notifier | Verifie
     metrics.name_service(name)
     work = [asyncio.create_task(service.run()), asyncio.create_task(end_with_parent())]
     if settings.health_port is not None:
-<<<<<<< HEAD
         health = serve_health(settings.health_host, settings.health_port, service.ready, *looks)
         work.append(asyncio.create_task(health))
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    waiting = asyncio.create_task(stopping.wait())
-=======
-        work.append(asyncio.create_task(serve_health(settings.health_host, settings.health_port, notifier.ready)))
     waiting = asyncio.create_task(stopping_at_signals().wait())
->>>>>>> 70634d6 (The HTTP API: ledgers, queues and dead letters to read, quotes, and a door for events; one process more, the monitor)
     await asyncio.wait([work[0], waiting], return_when=asyncio.FIRST_COMPLETED)
     failed = work[0].done()
     await end(*work, waiting)
@@ -183,17 +151,12 @@ def up(home: Home = DEFAULT) -> None:
         migrate_now(settings.migration_database_url or running.database_url)
         write_note(home, running)
         try:
-<<<<<<< HEAD
-            database, broker = without_password(running.database_url), without_password(running.redis_url)
-            err.print(f"database  {database}", f"broker    {broker}", sep="\n", markup=False)
-=======
             for name, url in (
                 ("database", running.database_url),
                 ("broker", running.redis_url),
                 ("monitor", running.monitor_url),
             ):
-                err.print(f"{name:<9} {url}", markup=False)
->>>>>>> 70634d6 (The HTTP API: ledgers, queues and dead letters to read, quotes, and a door for events; one process more, the monitor)
+                err.print(f"{name:<9} {without_password(url)}", markup=False)
             err.print("up: feed it with `voucher-ledger publish FILE`; Ctrl-C ends it", markup=False)
             runner.run(_supervise(settings, running))
         finally:

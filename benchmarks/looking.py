@@ -1,0 +1,205 @@
+"""The bench `looking`: how long the monitor takes to answer, on a large ledger, and what looking costs those who decide.
+
+The answers are asked of the monitor's own process, over HTTP, one after another, of names drawn at random. The ledger has a rare
+provider and one refusal in a hundred. What it costs is a race of its own: the same backlog with nobody looking, and with a
+monitor that takes everything in while each of its answers is asked for once a second.
+"""
+
+import asyncio
+import contextlib
+import http.client
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from benchmarks import race
+from benchmarks.children import Child, ChildError, environment, running
+from benchmarks.programmes import enterprise
+from benchmarks.race import Beside, Race
+from benchmarks.registry import Sample, contends
+from benchmarks.results import percentile
+from benchmarks.scale import Scale
+from benchmarks.stage import Place, Stage, programmes
+from benchmarks.vouchers import check, issue, opened
+from benchmarks.workload import VOUCHERS_EACH, Producer, read
+from schemas.events import ISSUED, REDEEMED
+from services.addresses import listen, url_of
+from services.ledger.append import Ledger
+from services.ledger.batch import Decided
+from services.readmodel.tailing import rebuild
+from services.settings import PREFIX
+
+ENFORCES: Final = (
+    "The monitor as it is shipped: every answer whole, of one moment, exact whether the read model keeps up or not; keys are not checked, "
+    "for the requests come from this host."
+)
+_FILL: Final = 5_000
+_REFUSED_OF_A_FILL: Final = 50
+_STARTED_WITHIN_SECONDS: Final = 60
+_LOOK_SECONDS: Final = 1.0
+_OVER_BALANCE: Final = (b'"amount":"0.01"', b'"amount":"2000000.00"')
+
+Routes = Mapping[str, Callable[[random.Random], str]]
+
+
+class Asking:
+    """A client that keeps one connection; it measures what it asks."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+
+    def ask(self, path: str) -> float:
+        """Ask for a path; return the seconds until the whole answer was there. Raises ChildError for any but a 200."""
+        began = time.perf_counter()
+        self._connection.request("GET", path)
+        answer = self._connection.getresponse()
+        body = answer.read()
+        took = time.perf_counter() - began
+        if answer.status != http.client.OK:
+            raise ChildError(f"{path}: {answer.status} {body[:200]!r}")
+        return took
+
+
+@contextlib.asynccontextmanager
+async def monitoring(place: Place, folder: Path) -> AsyncIterator[tuple[Child, str]]:
+    """Run the monitor; give its process and its URL once it answers."""
+    with listen("127.0.0.1", 0) as listening:
+        url = url_of(listening)
+    variables = environment(place, folder) | {f"{PREFIX}MONITOR_PORT": url.rpartition(":")[2]}
+    async with running("monitor", ("services.cli", "run", "monitor"), place.folder / "monitor.log", variables) as child:
+        deadline = time.monotonic() + _STARTED_WITHIN_SECONDS
+        while True:
+            child.check()
+            try:
+                await asyncio.to_thread(Asking(url).ask, "/readyz")
+            except (OSError, ChildError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
+            else:
+                break
+        yield child, url
+
+
+def _routes(producer: Producer, rare: str, entries: int) -> Routes:
+    base = f"/v1/programmes/{producer.programme.code}"
+    common = producer.programme.provider
+    holders = max(producer.issued // VOUCHERS_EACH, 1)
+    return {
+        "programmes": lambda _: "/v1/programmes",
+        "statement": lambda _: f"{base}/statement",
+        "quotas, a page": lambda draw: f"{base}/quotas?after={enterprise(draw.randrange(holders))}/2024",
+        "vouchers, a page": lambda draw: f"{base}/vouchers?after={draw.randrange(entries)}",
+        "voucher": lambda draw: f"{base}/vouchers/V-{draw.randrange(producer.issued)}",
+        "enterprise": lambda draw: f"{base}/enterprises/{enterprise(draw.randrange(holders))}",
+        "provider": lambda draw: f"{base}/providers/{common}?after={draw.randrange(entries)}",
+        "provider, a rare one": lambda _: f"{base}/providers/{rare}",
+        "entries": lambda draw: f"{base}/entries?after={draw.randrange(entries)}",
+        "entries of an enterprise": lambda draw: f"{base}/entries?enterprise={enterprise(draw.randrange(holders))}",
+        "entries of a code": lambda draw: (
+            f"{base}/entries?code=exceeds_voucher_balance&after={draw.randrange(entries)}"
+        ),
+        "entries, refused, of both": lambda draw: (
+            f"{base}/entries?refused=true&provider={common}&enterprise={enterprise(draw.randrange(holders))}"
+        ),
+        "queues": lambda _: "/v1/queues",
+        "dead letters": lambda _: f"/v1/dead-letters?after={quote('0')}",
+    }
+
+
+async def _fill(ledger: Ledger, producer: Producer, rare: str, entries: int) -> int:
+    """Append until there are so many: a tenth issues, a hundredth refusals, and in each batch one redemption of a rare provider."""
+    code, common = producer.programme.code, producer.programme.provider
+    there = producer.issued
+    while there < entries:
+        events = read(producer.issues(_FILL // 10), ISSUED)
+        uses = list(producer.redemptions(producer.picks(_FILL - len(events))))
+        uses[0] = uses[0].replace(common.encode(), rare.encode())
+        refused = [use.replace(*_OVER_BALANCE) for use in uses[-_REFUSED_OF_A_FILL:]]
+        events += read(iter(uses[:-_REFUSED_OF_A_FILL] + refused), REDEEMED)
+        outcomes = await ledger.append(code, events)
+        check(outcomes[:-_REFUSED_OF_A_FILL])
+        if any(isinstance(one, Decided) and one.decision.accepted for one in outcomes[-_REFUSED_OF_A_FILL:]):
+            raise AssertionError("what is over a balance is refused")
+        there += len(events)
+    return there
+
+
+@contends("looking", "answers", ENFORCES, once=True)
+async def answers(stage: Stage, scale: Scale, seed: int) -> Sequence[Sample]:
+    """Return the median and the 99th percentile of each answer, and what taking an entry in costs."""
+    async with stage.place() as place:
+        found, folder = programmes(place)
+        producer, draw = Producer(found[0], seed), random.Random(seed)
+        code = producer.programme.code
+        async with opened(place.database_url, folder) as ledger:
+            accredited = ledger.policies.files[code].providers.codes
+            rare = min(accredited - {producer.programme.provider})
+            await issue(ledger, producer, scale.vouchers)
+            entries = await _fill(ledger, producer, rare, scale.growth_levels[-1])
+            began = time.monotonic()
+            await rebuild(ledger.pool, code)
+            details = {"ledger_entries_at_end": entries, "asked": scale.asked}
+            taken_in = (time.monotonic() - began) / entries * 1e6
+            samples = [Sample(taken_in, "µs", details, of="an entry taken into the read model")]
+        async with monitoring(place, folder) as (_, url):
+            asking = Asking(url)
+            for name, path in _routes(producer, rare, entries).items():
+                times = [await asyncio.to_thread(asking.ask, path(draw)) for _ in range(scale.asked)]
+                ordered = sorted(times)
+                samples.append(Sample(percentile(ordered, 0.5) * 1000, "ms", details, of=f"{name}: p50"))
+                samples.append(Sample(percentile(ordered, 0.99) * 1000, "ms", details, of=f"{name}: p99"))
+        return samples
+
+
+def _beside(producer_vouchers: int) -> Beside:
+    @contextlib.asynccontextmanager
+    async def looking(place: Place, _: list[Child]) -> AsyncIterator[None]:
+        folder = place.folder / "programmes"
+        async with monitoring(place, folder) as (monitor, url):
+            ended = asyncio.Event()
+            looker = asyncio.create_task(_look(url, producer_vouchers, ended))
+            try:
+                yield
+            finally:
+                ended.set()
+                await looker
+                monitor.check()
+
+    return looking
+
+
+async def _look(url: str, vouchers: int, ended: asyncio.Event) -> None:
+    """Ask for each answer once a second, the names drawn at random, until it is enough."""
+    asking, draw = Asking(url), random.Random(url)
+    base = "/v1/programmes/bench-1"
+    while not ended.is_set():
+        voucher = draw.randrange(vouchers)
+        holder = enterprise(voucher // VOUCHERS_EACH)
+        for path in (
+            "/v1/programmes",
+            f"{base}/statement",
+            f"{base}/vouchers/V-{voucher}",
+            f"{base}/enterprises/{holder}",
+            f"{base}/entries?after={vouchers}",
+            f"{base}/entries?enterprise={holder}",
+            "/v1/queues",
+        ):
+            await asyncio.to_thread(asking.ask, path)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), _LOOK_SECONDS)
+
+
+async def _race(looked_at: bool, stage: Stage, scale: Scale, seed: int) -> Sequence[Sample]:
+    beside = _beside(scale.vouchers) if looked_at else None
+    return await race.run(
+        stage, Race({"redeemed": 1}), events=scale.events, vouchers=scale.vouchers, seed=seed, beside=beside
+    )
+
+
+contends("looking", "redemptions, 1 process, nobody looking", ENFORCES)(partial(_race, False))
+contends("looking", "redemptions, 1 process, looked at", ENFORCES)(partial(_race, True))
