@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import machine
 from benchmarks.stage import Place
 from services.cli.supervise import PARENT
 from services.settings import PREFIX
@@ -47,11 +48,7 @@ class Child:
 
     def cpu_seconds(self) -> float | None:
         """Return the processor time that it has used, None where nothing tells."""
-        try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return machine.cpu_seconds(self.pid)
 
     def memory_bytes(self, field: str = "VmRSS") -> int | None:
         """Return its resident memory (``VmHWM``: the highest it was), None where nothing tells."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from benchmarks import race
+from benchmarks import machine, race
 from benchmarks.children import Child, ChildError, environment, running
 from benchmarks.programmes import enterprise
 from benchmarks.race import Beside, Race
@@ -30,6 +30,7 @@ from schemas.events import ISSUED, REDEEMED
 from services.addresses import listen, url_of
 from services.ledger.append import Ledger
 from services.ledger.batch import Decided
+from services.ledger.database import connect
 from services.readmodel.tailing import rebuild
 from services.settings import PREFIX
 
@@ -141,11 +142,10 @@ async def answers(stage: Stage, scale: Scale, seed: int) -> Sequence[Sample]:
             rare = min(accredited - {producer.programme.provider})
             await issue(ledger, producer, scale.vouchers)
             entries = await _fill(ledger, producer, rare, scale.growth_levels[-1])
-            began = time.monotonic()
-            await rebuild(ledger.pool, code)
-            details = {"ledger_entries_at_end": entries, "asked": scale.asked}
-            taken_in = (time.monotonic() - began) / entries * 1e6
-            samples = [Sample(taken_in, "µs", details, of="an entry taken into the read model")]
+        details = {"ledger_entries_at_end": entries, "asked": scale.asked}
+        samples = [
+            Sample(await _taken_in(place, code) / entries * 1e6, "µs", details, of="an entry taken into the read model")
+        ]
         async with monitoring(place, folder) as (_, url):
             asking = Asking(url)
             for name, path in _routes(producer, rare, entries).items():
@@ -154,6 +154,19 @@ async def answers(stage: Stage, scale: Scale, seed: int) -> Sequence[Sample]:
                 samples.append(Sample(percentile(ordered, 0.5) * 1000, "ms", details, of=f"{name}: p50"))
                 samples.append(Sample(percentile(ordered, 0.99) * 1000, "ms", details, of=f"{name}: p99"))
         return samples
+
+
+async def _taken_in(place: Place, code: str) -> float:
+    """Compute the read model; return the processor time that the database took for it, in seconds, or where nothing tells the time."""
+    pool = await connect(place.database_url, connections_max=1)
+    try:
+        server = await pool.fetchval("SELECT pg_backend_pid()")
+        before, began = machine.cpu_seconds(server), time.monotonic()
+        await rebuild(pool, code)
+        after = machine.cpu_seconds(server)
+        return time.monotonic() - began if before is None or after is None else after - before
+    finally:
+        pool.terminate()
 
 
 def _beside(producer_vouchers: int) -> Beside:

@@ -1,16 +1,14 @@
 """Answers as bytes: the documents that the command line prints, as JSON."""
 
 import msgspec
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 
 encoded = msgspec.json.Encoder().encode
 """From a document to bytes."""
 
 
-class Document(Response):
+class Document(JSONResponse):
     """A JSON document."""
-
-    media_type = "application/json"
 
     def render(self, content: object) -> bytes:
         """Return the document's bytes."""

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from services.api import told
 from services.api.answers import Document
+from services.api.problems import Problem
 from services.api.resources import Resources, Shared
 from services.health import Answer
 from services.keys import KeysError
@@ -35,7 +36,12 @@ async def livez() -> Document:
 
 
 @router.get(
-    "/readyz", responses={200: {"model": told.Health}, 503: {"model": told.Health, "description": "It cannot."}}
+    "/readyz",
+    responses={
+        200: {"model": told.Health},
+        422: {"model": Problem, "description": "The request is not valid."},
+        503: {"model": told.Health, "description": "It cannot."},
+    },
 )
 async def readyz(
     shared: Shared,

@@ -73,25 +73,26 @@ async def paged(pool, of: Of, limit: int) -> list[int]:
 
 
 NAMES = {
-    "enterprise": (None, ENTERPRISES[0], ENTERPRISES[2], uscc(40), uscc(99)),
-    "provider": (None, FIRST, SECOND, uscc(98)),
-    "voucher_id": (None, "V-3", "V-5", "V-700"),
-    "code": (None, "exceeds_voucher_balance", "clamped_to_cap", "voucher_exists"),
+    "enterprise": (None, ENTERPRISES[0], ENTERPRISES[2], uscc(40)),
+    "provider": (None, FIRST, SECOND),
+    "voucher_id": (None, "V-3", "V-700"),
+    "code": (None, "exceeds_voucher_balance", "clamped_to_cap"),
     "refused": (False, True),
 }
 
 
-@pytest.mark.parametrize("taken_in", [0, 1, 300, None], ids=["nothing", "one", "a part", "all"])
+@pytest.mark.parametrize("taken_in", [0, 300, None], ids=["nothing", "a part", "all"])
 async def test_pages_have_what_going_through_all_entries_finds(grown, pool, monkeypatch, taken_in):
     if taken_in != 0:
         await take_in(pool, monkeypatch, taken_in)
-    seen = set()
+    found = {}
     for names in itertools.product(*NAMES.values()):
         of = Of(*names)
         expected = [entry.position for entry in await read.entries(pool, CHENGDU, of, limit=10_000)]
         assert await paged(pool, of, LIMIT_MAX) == expected, of
-        seen.add(len(expected) > 0)
-    assert seen == {True, False}
+        found[of] = len(expected)
+    alone = [found[Of(**{name: value})] for name, values in NAMES.items() for value in values[1:] if value != "V-700"]
+    assert min(alone) > 0, "each name is one that there are entries of"
 
 
 @pytest.mark.parametrize("of", [ANY, Of(provider=FIRST), Of(provider=SECOND), Of(enterprise=ENTERPRISES[1]), Of(voucher_id="V-8"),
