@@ -15,8 +15,8 @@ from pathlib import Path
 DEPLOY = Path(__file__).resolve().parent
 
 USERS = "valkey_users"
-LEDGER, OPERATOR, HEALTH, PLATFORM = "ledger", "operator", "health", "platform"
-OWN_USERS = (LEDGER, OPERATOR, HEALTH)
+LEDGER, OPERATOR, MONITOR, HEALTH, PLATFORM = "ledger", "operator", "monitor", "health", "platform"
+OWN_USERS = (LEDGER, OPERATOR, MONITOR, HEALTH)
 """Users of the deployment itself; the others' credentials are handed out."""
 
 CREDENTIALS = "credentials.tsv"
@@ -117,6 +117,18 @@ def database(folder: Secrets) -> None:
     ):
         secret = folder.once(f"postgres_{role}_password", password())
         folder.once(url, f"postgresql://{login}:{secret}@postgres:5432/voucher_ledger")
+
+
+def keys(folder: Secrets) -> None:
+    """Make the file of the keys for the monitor, without any; ``voucher-ledger keys`` adds them."""
+    # In a folder of its own, which the monitor has mounted as a whole: the file is replaced when a key is added.
+    inner = folder.folder / "keys"
+    inner.mkdir(exist_ok=True)
+    inner.chmod(0o755)
+    if not (inner / "keys.toml").exists():
+        (inner / "keys.toml").write_text("# Made by `voucher-ledger keys`. Only hashes are kept.\n", encoding="utf-8")
+        (inner / "keys.toml").chmod(0o644)
+        print(f"made {inner / 'keys.toml'}, in which nobody has a key yet")
 
 
 class Users:
@@ -245,6 +257,7 @@ def _act(chosen: argparse.Namespace) -> None:
     platforms = dict.fromkeys([PLATFORM, *users.platforms(), *(f"{PLATFORM}-{name}" for name in chosen.platform)])
     database(folder)
     folder.once("grafana_password", password())
+    keys(folder)
     changed = users.bring_up_to_date(wanted_users(*producers(chosen.programmes), platforms))
     print(f"users added, or given the rules of today: {', '.join(changed)}" if changed else "no user was missing")
     print(f"credentials to hand out: {folder.folder / CREDENTIALS}")

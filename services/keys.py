@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import stat
 import tomllib
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -176,5 +177,7 @@ def write_keys(path: Path, keys: Iterable[Key]) -> None:
         )
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.touch(mode=0o600)
+    if path.exists():  # a file that a container reads has to stay one that it may read
+        draft.chmod(stat.S_IMODE(path.stat().st_mode))
     draft.write_text("".join(parts), encoding="utf-8")
     draft.replace(path)

@@ -19,6 +19,7 @@ from services.ledger.policies import Policies
 from services.ledger.read import Pool
 from services.placing import Places
 from services.readmodel.tailing import Tailer
+from services.served import ledger_limits
 from services.settings import Settings
 from services.tasks import end
 
@@ -55,11 +56,11 @@ async def opened(settings: Settings, policies: Mapping[str, Policy]) -> AsyncIte
         yield Resources(
             settings=settings,
             policies=policies,
-            places=Places(policies),
+            places=Places(policies, settings.entry_bytes_max),
             keyring=None if settings.keys_file is None else Keyring(settings.keys_file),
             pool=pool,
             redis=redis,
-            ledger=Ledger(pool, policies),
+            ledger=Ledger(pool, policies, ledger_limits(settings)),
             known=Policies(policies),
             tailer=tailer,
         )

@@ -1,6 +1,7 @@
 """The life of `voucher-ledger up`: started twice, told to end, killed, and its services killed under it."""
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -40,6 +41,17 @@ def publish(folder: Path, *numbers: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def statement_at(url: str) -> dict[str, object]:
+    """Return Chengdu's statement by the monitor of an `up`; nothing while it does not answer yet."""
+    with (
+        contextlib.suppress(OSError),
+        contextlib.closing(http.client.HTTPConnection(url.removeprefix("http://"))) as asked,
+    ):
+        asked.request("GET", f"/v1/programmes/{CHENGDU}/statement")
+        return json.loads(asked.getresponse().read())
+    return {}
+
+
 def test_up_is_refused_twice_and_ends_with_a_signal_leaving_nothing(tmp_path):
     home = tmp_path / ".voucher-ledger"
     with up(home, tmp_path) as process:
@@ -50,6 +62,9 @@ def test_up_is_refused_twice_and_ends_with_a_signal_leaving_nothing(tmp_path):
         assert str(home) in refused.stderr
         assert "Traceback" not in refused.stderr
         assert position_of(home) == 2
+        told = answer("env", "--home", str(home), cwd=tmp_path)
+        assert set(told) == {"database_url", "redis_url", "monitor_url"}
+        eventually_now(lambda: statement_at(told["monitor_url"]).get("position") == 2)
         services, servers = services_of(process.pid), servers_of(home)
         assert len(services) == len(SERVICES)
         assert len(servers) >= 2

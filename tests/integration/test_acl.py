@@ -34,6 +34,7 @@ from services.embedded import Embedded, binaries
 from services.ledger.migrate import migrate
 from services.notifier import Notifier
 from services.programmes import load_policies
+from services.publishing import publish
 from services.queues import queues
 from services.settings import Settings
 from services.trimming import trim
@@ -374,6 +375,24 @@ async def test_an_operator_sees_the_queues_and_looks_after_dead_letters(migrated
     findings = {finding.what: finding for finding in await examine(migrated.settings("operator"), {})}
     for what in ("database", "append-only", "broker", "broker keeps events", "broker evicts nothing"):
         assert findings[what].ok, findings[what]
+
+
+async def test_the_monitor_shows_the_queues_and_sends_what_came_in_over_http(migrated):
+    await clean_up(migrated)
+    async with migrated.as_user("ledger") as ledger, migrated.as_user("monitor") as monitor:
+        sent = await publish(monitor, [(ISSUED, b"{}"), (REDEEMED, b"{}"), (EXHAUSTED, b"{}")], wait_seconds=20)
+        assert (len(sent.entry_ids), sent.durable) == (3, True)
+        for stream in (ISSUED, REDEEMED):
+            await ledger.xadd(DEAD_LETTERS, {"event": "{}", "stream": stream, "entry_id": "1-0", "reason": "not_json"})
+        to_replay, to_discard = await letters.letters_after(monitor, "0", 10)
+        assert await letters.replay(monitor, to_replay)
+        assert await letters.discard(monitor, to_discard)
+        rows = {row.stream: row for row in await queues(monitor, load_policies())}
+        assert (rows[ISSUED].length, rows[DEAD_LETTERS].length) == (2, 0)
+        assert await writable(monitor) == [ISSUED, OTHER_ISSUED, REDEEMED, OTHER_REDEEMED, EXHAUSTED, OTHER_EXHAUSTED]
+        inbound = (ISSUED, REDEEMED, EXHAUSTED, NOTIFICATIONS)
+        assert await let_through(monitor, *commands_on(inbound, "XDEL {key} 1-1", "XACK {key} ledger 1-1")) == []
+        assert await let_through(monitor, "ACL LOAD", "ACL LOG", "INFO", "XGROUP DESTROY x y", *FOR_NOBODY) == []
 
 
 async def test_a_password_is_rotated_without_cutting_anyone_off_and_a_user_is_revoked(deployed):

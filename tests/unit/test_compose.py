@@ -18,14 +18,15 @@ from typer.testing import CliRunner
 
 from services.cli import app
 from services.cli.serving import Service
+from services.keys import read_keys
 from services.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMPOSE = ROOT / "docker-compose.yml"
-OURS = ("issued", "redeemed", "exhausted", "notifier", "verifier", "migrate", "operator")
+OURS = ("issued", "redeemed", "exhausted", "notifier", "verifier", "monitor", "migrate", "operator")
 OPS = ("prometheus", "grafana")
-LASTING = ("issued", "redeemed", "exhausted", "notifier", "verifier", "postgres", "valkey", *OPS)
+LASTING = ("issued", "redeemed", "exhausted", "notifier", "verifier", "monitor", "postgres", "valkey", *OPS)
 PUBLISHERS = {"valkey/valkey", "prom/prometheus", "grafana/grafana"}
 
 
@@ -61,7 +62,7 @@ def secrets(tmp_path_factory) -> Path:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir()}
+    return {path.name: path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_it_is_valid_by_the_compose_specification():
@@ -111,7 +112,8 @@ def test_every_lasting_service_is_healthy_restarted_and_given_time_to_end(servic
 
 def test_the_services_health_is_asked_where_they_answer(services):
     for name in set(OURS) & set(LASTING):
-        port = services[name]["environment"]["VOUCHER_LEDGER_HEALTH_PORT"]
+        variable = "VOUCHER_LEDGER_MONITOR_PORT" if name == "monitor" else "VOUCHER_LEDGER_HEALTH_PORT"
+        port = services[name]["environment"][variable]
         *_, program = services[name]["healthcheck"]["test"]
         compile(program, name, "exec")
         assert port in program
@@ -140,8 +142,8 @@ def test_services_start_after_what_they_need(services):
         }  # fmt: skip
 
 
-def test_only_the_broker_and_grafana_can_be_reached_and_only_from_the_host_unless_told_otherwise(compose, services):
-    reached = {"valkey": "BROKER", "grafana": "GRAFANA"}
+def test_only_these_can_be_reached_and_only_from_the_host_unless_told_otherwise(compose, services):
+    reached = {"valkey": "BROKER", "monitor": "MONITOR", "grafana": "GRAFANA"}
     assert {name for name, service in services.items() if "ports" in service} == set(reached)
     for name, address in reached.items():
         (port,) = services[name]["ports"]
@@ -174,6 +176,20 @@ def test_every_secret_is_a_file_that_the_script_makes_and_no_service_has_one_too
         assert services[name]["secrets"] == ["database_url", "ledger_redis_url"]
 
 
+def test_the_monitor_lets_in_only_those_with_a_key_and_reads_a_file_that_is_replaced(services, secrets):
+    monitor = services["monitor"]
+    assert monitor["environment"]["VOUCHER_LEDGER_KEYS_FILE"] == "/keys/keys.toml"
+    # The folder, not the file: a mounted file stays the one that it was when another takes its name.
+    assert monitor["volumes"] == ["./deploy/secrets/keys:/keys:ro"]
+    file = secrets / "keys" / "keys.toml"
+    assert read_keys(file) == ()
+    mode = stat.S_IMODE(file.stat().st_mode)
+    added = CliRunner().invoke(app, ["keys", "add", "someone", "--scope", "auditor", "--file", str(file)])
+    assert added.exit_code == 0, added.output
+    assert [key.name for key in read_keys(file)] == ["someone"]
+    assert stat.S_IMODE(file.stat().st_mode) == mode == 0o644
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_the_command_is_one_of_ours(services, name):
     command, *arguments = services[name]["command"]
@@ -187,14 +203,15 @@ def test_the_command_is_one_of_ours(services, name):
 def test_settings_named_in_the_file_are_settings(services):
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {"DATABASE_URL", "REDIS_URL"}
     for name in OURS:
-        assert {variable.removesuffix("_FILE") for variable in services[name]["environment"]} <= known
+        variables = set(services[name]["environment"])
+        assert {variable.removesuffix("_FILE") for variable in variables - known} <= known
 
 
 def test_mounted_files_are_there(services):
     for service in services.values():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            assert not source.startswith(".") or (ROOT / source).is_file()
+            assert not source.startswith(".") or (ROOT / source).is_file() or source == "./deploy/secrets/keys"
 
 
 def test_what_the_dockerfile_copies_is_there_and_reaches_the_builder(dockerfile):
@@ -253,9 +270,8 @@ def test_the_image_runs_as_nobody_in_particular(dockerfile, services):
 def test_the_secrets_are_private_and_made_once(secrets):
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
     # The servers' and services' users are not the host's: a file that is mounted has to be readable by all.
-    assert {path.name for path in secrets.iterdir() if stat.S_IMODE(path.stat().st_mode) != 0o644} == {
-        "credentials.tsv"
-    }
+    files = [path for path in secrets.rglob("*") if path.is_file()]
+    assert {path.name for path in files if stat.S_IMODE(path.stat().st_mode) != 0o644} == {"credentials.tsv"}
     before = contents(secrets)
     again = make_secrets(secrets)
     assert again.returncode == 0, again.stderr
@@ -283,11 +299,11 @@ def test_a_new_programme_adds_its_users_and_leaves_the_others(tmp_path):
     assert set(before.splitlines()) <= set(after.splitlines())
     users = [line.split()[1] for line in after.splitlines()]
     assert sorted(users) == sorted([
-        "default", "ledger", "operator", "health", "platform", "platform-city-hall",
+        "default", "ledger", "operator", "monitor", "health", "platform", "platform-city-hall",
         "authority-a-2024", "authority-b-2024", "provider-91510100MA0000001L", "provider-91510100MA0000002P",
     ])  # fmt: skip
     listed = [line.split("\t")[0] for line in (folder / "credentials.tsv").read_text().splitlines()[1:]]
-    assert sorted(listed) == sorted(set(users) - {"default", "ledger", "operator", "health"})
+    assert sorted(listed) == sorted(set(users) - {"default", "ledger", "operator", "monitor", "health"})
 
 
 def test_new_rules_reach_the_users_that_are_there(secrets, tmp_path):
