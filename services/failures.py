@@ -24,7 +24,7 @@ def told(error: BaseException) -> str:
 
 
 def trace(error: BaseException) -> str:
-    """Return where a failure came from, the outermost call first, and then the failures that it came of: without their texts."""
+    """Return a failure as it is told, where it came from, the outermost call first, and then the same of those that it came of."""
     return "\n".join(_lines(error, set()))
 
 

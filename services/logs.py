@@ -86,6 +86,6 @@ class _Hide:
         self._hide = hide
 
     def __call__(self, _: object, __: str, line: Line) -> Line:
-        ordered = {name: line[name] for name in _FIRST if name in line} | line
+        ordered = {**{name: line[name] for name in _FIRST if name in line}, **line}
         # What structlog hands on for itself begins with an underscore.
         return {name: value if name.startswith("_") else self._hide(value) for name, value in ordered.items()}

@@ -46,7 +46,10 @@ class _FromFiles(PydanticBaseSettingsSource):
 class Settings(BaseSettings):
     """What an operator can set. Times say their unit in their name."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", populate_by_name=True)
+    # What is wrong may be a secret.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", populate_by_name=True, hide_input_in_errors=True
+    )
 
     database_url: str | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL"))
     """PostgreSQL, as the services' own login."""

@@ -29,7 +29,7 @@ from services.letters import Letter, letters
 from services.programmes import SHIPPED
 from services.queues import queues
 from services.served import served_policies
-from services.settings import Settings
+from services.settings import Settings, read_settings
 
 SAMPLES: Final = SHIPPED / "samples"
 SETTLED_WITHIN_SECONDS: Final = 60
@@ -51,7 +51,7 @@ def demo(
 ) -> None:
     """Run everything on the sample of all five programmes: what is decided, why, and what platforms are told."""
     began = time.monotonic()
-    settings = Settings(log_level="error")
+    settings = read_settings(log_level="error")
     logs.set_up(settings, "demo")
     signal.signal(signal.SIGTERM, lambda *_: stop(0))
     with tempfile.TemporaryDirectory(prefix="voucher-ledger-") as temporary, fast_loop() as runner:

@@ -23,7 +23,9 @@ def folder(tmp_path: Path) -> Path:
 
 def settings(folder: Path) -> Settings:
     chosen = frozenset({"chengdu-2024"})
-    return Settings(database_url="unused", redis_url="redis://unused", programmes_dir=folder, programmes=chosen)
+    return Settings(
+        database_url="postgresql://unused", redis_url="redis://unused", programmes_dir=folder, programmes=chosen
+    )
 
 
 def test_a_provider_s_stream_is_served_for_every_programme_that_accredits_it(folder: Path) -> None:
