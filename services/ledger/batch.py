@@ -86,8 +86,10 @@ class Batch:
     crowded_out: int = 0
     first: int = 0
     doubtful: bool = False
-    counted: defaultdict[tuple[str, Code | None], int] = field(default_factory=lambda: defaultdict(int))
-    """The entries so far, by kind and code."""
+    kind: str = ""
+    """The kind of the first entry, and nearly always of all."""
+    unusual: defaultdict[tuple[str, Code | None], int] = field(default_factory=lambda: defaultdict(int))
+    """The entries that have a code or are of another kind, by both."""
     duplicates: int = 0
     seconds: float = 0.0
     """What the decisions took so far."""
@@ -155,7 +157,8 @@ class Batch:
             self._programme_bytes, position, self._recorded_bytes, inbound.key, decision, inbound.raw
         )  # fmt: skip
         leaf = chain.leaf_of(encoded)
-        self.counted[decision.kind, decision.code] += 1
+        if decision.code is not None or decision.kind != self.kind:
+            self._count(decision)
         self.leaves.append(leaf)
         self.rows.append(chain.copy_row(encoded, leaf))
         if decision.accepted:
@@ -164,6 +167,16 @@ class Batch:
                 self.payables[decision.provider] = decision.payable
         book.position = position
         return position
+
+    def _count(self, decision: Decision) -> None:
+        self.kind = self.kind or decision.kind
+        if decision.code is not None or decision.kind != self.kind:
+            self.unusual[decision.kind, decision.code] += 1
+
+    def counted(self) -> dict[tuple[str, Code | None], int]:
+        """Return how many entries there are so far, by kind and code."""
+        usual = len(self.leaves) - sum(self.unusual.values())
+        return {(self.kind, None): usual, **self.unusual} if usual else dict(self.unusual)
 
     def block(self, previous: bytes) -> Block:
         """Return the block of the entries so far, one or more; ``previous`` is the hash before it."""

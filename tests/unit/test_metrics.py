@@ -1,11 +1,15 @@
 """The catalogue of metrics: documented as it is, bounded, and safe to count by."""
 
 import asyncio
+import random
 import re
+from collections import Counter
 from math import isnan
 from pathlib import Path
 
 import pytest
+from events_made import issue_event, policy_with, redemption_event, uscc
+from ledger_in_memory import LedgerInMemory
 from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.codes import Code, DeadLetterReason
@@ -136,3 +140,21 @@ def test_what_was_never_looked_at_is_not_0(name):
         metrics.REGISTRY.unregister(gauge)
         CATALOGUE.pop()
     assert any(one.name == f"voucher_ledger_{name}" and not one.labels for one in CATALOGUE)
+
+
+def test_a_batch_counts_its_entries_by_kind_and_code_whatever_comes_first():
+    chance = random.Random(1)
+    for _ in range(50):
+        ledger = LedgerInMemory(policy_with())
+        events = [redemption_event("V1", n, amount=chance.choice(["1.00", "9000000.00"])) for n in range(5)]
+        events += [
+            issue_event(f"V{n}", enterprise=uscc(n), amount=chance.choice(["1.00", "10000.00"])) for n in range(5)
+        ]
+        chance.shuffle(events)
+        for event in events:
+            ledger.take(event)
+        assert ledger.batch.counted() == Counter((row["kind"], row["code"]) for row in ledger.rows)
+
+
+def test_a_batch_without_an_entry_counts_nothing():
+    assert LedgerInMemory(policy_with()).batch.counted() == {}
