@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from services.cli.app import CommandError, Json, app, do, print_json, print_table, settings
-from services.consumers.service import served_policies
+from services.served import served_policies
 from services.ledger.database import connect_once
 from services.producers import Producer, producers
 

@@ -156,7 +156,7 @@ def up(home: Home = DEFAULT) -> None:
                 ("broker", running.redis_url),
                 ("monitor", running.monitor_url),
             ):
-                err.print(f"{name:<9} {without_password(url)}", markup=False)
+                err.print(f"{name:<9} {without_password(url or '')}", markup=False)
             err.print("up: feed it with `voucher-ledger publish FILE`; Ctrl-C ends it", markup=False)
             runner.run(_supervise(settings, running))
         finally:
