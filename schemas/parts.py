@@ -23,6 +23,7 @@ SHARE_UNIT = 1_000_000
 """A share is held in millionths, so that every rule is computed in whole numbers."""
 
 
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _SHARE = r"0\.[0-9]{1,6}|1(\.0{1,6})?"
 
 
@@ -47,10 +48,16 @@ def _known_zone(name: str) -> str:
     return name
 
 
-# TOML has whole numbers, truths and days of its own: nothing is taken for one that only looks like it ("no", 1.0, the day 0).
+def _day(value: object) -> object:
+    if type(value) is not date and not (isinstance(value, str) and re.fullmatch(_DAY, value)):
+        raise ValueError("a day is written as in 2024-12-31")
+    return value
+
+
+# Nothing is taken for a whole number, a truth or a day that only looks like one: 1.0, "no", 0 (which would be in 1970).
 Whole = Annotated[int, Field(strict=True)]
 YesOrNo = Annotated[bool, Field(strict=True)]
-CalendarDay = Annotated[date, Field(strict=True)]
+CalendarDay = Annotated[date, BeforeValidator(_day)]
 Uscc = Annotated[str, AfterValidator(check_uscc)]
 Share = Annotated[
     int,

@@ -49,12 +49,18 @@ def said(raw: bytes, expected: str | None) -> dict[str, Any]:
     return {"id": document["id"], "source": document["source"], "subject": subject, "time": time, "data": data}
 
 
+BYTES_MAX = 65_536
+"""What an event may be long, unless the settings say otherwise (docs/limits.md)."""
+
+
 def refused_on(key: str, raw: bytes, authorities: Mapping[str, str]) -> str | None:
     """Return the dead letter's reason of these bytes on this stream, None where its owner may say this there.
 
     ``authorities`` are the USCCs of those who issue, by the programme; other programmes are not known.
     """
     stream, owner = key.split(":")
+    if len(raw) > BYTES_MAX:
+        return "invalid_data"
     try:
         event = said(raw, f"{stream}.v1")
     except NotReadError as error:

@@ -6,10 +6,8 @@ underscores between the parts: ``data__enterprise__size="large"``, ``caps__0__on
 
 import copy
 import json
-import re
 import tomllib
 from collections.abc import Mapping
-from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -202,17 +200,9 @@ def changed(document: Wire, changes: Mapping[str, Any]) -> Wire:
 
 
 def policy_with(code: str = "chengdu-2024", **changes: Any) -> Policy:
-    """Return the shipped policy with some of its rules changed, as if its file said so. Days may be given as text."""
+    """Return the shipped policy with some of its rules changed, as if its file said so."""
     document = tomllib.loads((SHIPPED / f"{code}.toml").read_text(encoding="utf-8"))
-    return Policy.model_validate(changed(document, {place: _with_days(value) for place, value in changes.items()}))
-
-
-def _with_days(value: Any) -> Any:
-    """Return the value with days where it has their text: TOML has a kind of its own for them."""
-    if isinstance(value, dict):
-        return {name: _with_days(part) for name, part in value.items()}
-    is_day = isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value)
-    return date.fromisoformat(value) if is_day else value
+    return Policy.model_validate(changed(document, changes))
 
 
 def assumed(**fields: Any) -> Wire:

@@ -16,12 +16,12 @@ _KEEP: Final = """
 local function copied(id)
   local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
   if not entry then return nil end
-  local fields, all = entry[2], {}
+  local fields, all, event = entry[2], {}, nil
   for i = 1, #fields, 2 do
-    if fields[i] == 'event' then return fields[i + 1] end
+    if fields[i] == 'event' then event = fields[i + 1] end
     all[#all + 1] = fields[i] .. '=' .. fields[i + 1]
   end
-  return table.concat(all, '\\n')
+  return event or table.concat(all, '\\n')
 end
 local room = tonumber(ARGV[2]) - redis.call('XLEN', KEYS[2])
 for i = 4, #ARGV, 4 do

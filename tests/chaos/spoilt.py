@@ -47,7 +47,7 @@ def _cut_off(chance: random.Random, good: Wire, number: int) -> _Spoilt:
 
 def _oversized(chance: random.Random, good: Wire, number: int) -> _Spoilt:
     beginning = b'{"id": "%d", "data": "' % number
-    return _Spoilt(stream_of(good), beginning + b"A" * chance.randint(*_OVERSIZED_BYTES), Reason.NOT_JSON)
+    return _Spoilt(stream_of(good), beginning + b"A" * chance.randint(*_OVERSIZED_BYTES), Reason.INVALID_DATA)
 
 
 def _no_object(chance: random.Random, good: Wire, number: int) -> _Spoilt:

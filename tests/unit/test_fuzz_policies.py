@@ -104,7 +104,7 @@ def test_a_file_is_told_wrong_in_words_or_is_a_policy_to_decide_by(file, content
     ("rule", "value", "where"),
     [
         *(("revision", value, "revision") for value in ("true", '"1"', "1.0", "2147483648", "0", "nan")),
-        *(("opens_on", value, "period.opens_on") for value in ("0", "86400", '"2024-01-01"', "2024-01-01T00:00:00Z", "true")),
+        *(("opens_on", value, "period.opens_on") for value in ("0", "86400", '"0"', '"2024-1-1"', '"2024-02-30"', '"２０２４-01-01"', "2024-01-01T00:00:00Z", "true")),
         *(("one_voucher_each", value, "contract.one_voucher_each") for value in ('"no"', '"off"', "0", "1")),
     ],
 )  # fmt: skip
