@@ -219,11 +219,8 @@ class Ledger:
         """Tell whoever observes what can be measured of a batch that is committed."""
         measures.passed("commit")
         measures.split_off("decide", "commit", batch.seconds)
-        measures.counted, measures.duplicates, measures.lookups = (
-            batch.counted(),
-            batch.duplicates,
-            asked.wanted.lookups,
-        )
+        measures.counted, measures.duplicates = batch.counted(), batch.duplicates
+        measures.lookups = asked.wanted.lookups
         measures.vouchers_held = len(batch.book.vouchers)
         # Not the book's position: whoever waited for the head in this process may have gone on with it already.
         measures.first, measures.last = batch.first, batch.first + len(batch.leaves) - 1
