@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from services.cli.app import CommandError, Json, app, do, print_json, print_table, settings
-from services.served import served_policies
 from services.ledger.database import connect_once
 from services.producers import Producer, producers
+from services.served import served_policies
 
 
 @app.command("producers")
