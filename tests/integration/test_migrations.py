@@ -157,6 +157,7 @@ async def test_a_ledger_without_payables_is_given_them(empty, policies, superuse
         "DROP INDEX entry_use",
         "CREATE INDEX entry_use ON entry (voucher_id, programme, position) WHERE kind = 'redeemed' AND accepted",
         "CREATE INDEX entry_payable ON entry (provider, programme, position) WHERE kind = 'redeemed' AND accepted",
+        "DROP SCHEMA readmodel CASCADE",
         "UPDATE alembic_version SET version_num = '0002'",
     ):
         await owner.execute(statement)

@@ -19,7 +19,10 @@ from events_made import (
 
 from services.ledger import read
 from services.ledger.append import Ledger, ProgrammeUnknownError
+from services.ledger.policies import Policies
+from services.ledger.read import Of
 from services.ledger.verify import verify
+from services.readmodel import accounts
 
 CHENGDU, GUIZHOU, BEIJING = "chengdu-2024", "guizhou-2024", "beijing-2023-2025"
 FIRST, SECOND = providers_of(CHENGDU)
@@ -151,13 +154,13 @@ async def test_a_voucher_expires_when_its_last_day_ends_where_the_programme_is(u
         (datetime(2024, 6, 30, 15, 59, 59, tzinfo=UTC), "active"),
         (datetime(2024, 6, 30, 16, 0, 0, tzinfo=UTC), "expired"),
     ):
-        found = await read.voucher(pool, CHENGDU, "V-2", now=moment)
+        found = await accounts.voucher(pool, CHENGDU, "V-2", Policies({}), now=moment)
         assert found.account.status == status
         assert [one.status for one in (await read.statement(pool, CHENGDU, now=moment)).vouchers][1] == status
 
 
 async def test_a_voucher_has_every_entry_that_names_it(used, pool):
-    found = (await read.voucher(pool, CHENGDU, "V-1", now=SUMMER)).to_json()
+    found = (await accounts.voucher(pool, CHENGDU, "V-1", Policies({}), now=SUMMER)).to_json()
     entries = found.pop("entries")
     assert found == {
         "programme": CHENGDU, **_voucher("V-1", ENTERPRISE, "600000.00", "0.00", "used"), "provider": FIRST,
@@ -169,7 +172,9 @@ async def test_a_voucher_has_every_entry_that_names_it(used, pool):
 
 
 async def test_a_voucher_that_was_not_issued_has_what_names_it_and_what_waits_for_it(used, pool):
-    waiting, refused = [await read.voucher(pool, CHENGDU, voucher_id) for voucher_id in ("V-8", "V-3")]
+    waiting, refused = [
+        await accounts.voucher(pool, CHENGDU, voucher_id, Policies({})) for voucher_id in ("V-8", "V-3")
+    ]
     assert (waiting.account, waiting.waiting, waiting.entries) == (None, 1, ())
     assert waiting.to_json()["status"] == "not_issued"
     assert (refused.account, refused.waiting, [one.code for one in refused.entries]) == (
@@ -177,14 +182,15 @@ async def test_a_voucher_that_was_not_issued_has_what_names_it_and_what_waits_fo
         0,
         ["exceeds_annual_cap"],
     )
-    assert await read.voucher(pool, CHENGDU, "V-99") is None
+    assert await accounts.voucher(pool, CHENGDU, "V-99", Policies({})) is None
     with pytest.raises(ProgrammeUnknownError):
-        await read.voucher(pool, "nowhere-2024", "V-1")
+        await accounts.voucher(pool, "nowhere-2024", "V-1", Policies({}))
 
 
 async def test_entries_come_in_order_by_pages_and_by_whom_they_are_of(used, pool):
     async def positions(**which: object) -> list[int]:
-        return [one.position for one in await read.entries(pool, CHENGDU, **{"limit": 100, **which})]
+        of = Of(**{name: which.pop(name) for name in Of._fields if name in which})
+        return [one.position for one in await read.entries(pool, CHENGDU, of, **{"limit": 100, **which})]
 
     assert await positions() == list(range(1, 11))
     assert await positions(after=3, limit=2) == [4, 5]
