@@ -49,7 +49,7 @@ WITH RECURSIVE newest AS (
     SELECT provider, payable FROM payable WHERE programme = $1 AND provider < newest.provider
     ORDER BY provider DESC, last DESC LIMIT 1) AS next)
 SELECT provider, payable FROM newest WHERE provider = coalesce($2, provider) ORDER BY provider"""
-VOUCHERS = """
+_VOUCHERS = """
 SELECT issue.voucher_id, issue.enterprise, issue.provider, issue.event, issue.granted, issue.valid_until,
        coalesce(use.voucher_remaining, issue.granted) AS remaining
 FROM entry AS issue LEFT JOIN LATERAL (
@@ -57,8 +57,11 @@ FROM entry AS issue LEFT JOIN LATERAL (
   WHERE programme = $1 AND coalesce(voucher_id = issue.voucher_id, false) AND kind = 'redeemed' AND accepted
     AND hashtextextended(voucher_id, 0) BETWEEN hashtextextended(issue.voucher_id, 0) AND hashtextextended(issue.voucher_id, 0)
   ORDER BY hashtextextended(voucher_id, 0) DESC, position DESC LIMIT 1) AS use ON true
-WHERE issue.programme = $1 AND issue.kind = 'issued' AND issue.accepted {which}
+WHERE issue.programme = $1 AND {issues}
 ORDER BY issue.position"""
+VOUCHERS = _VOUCHERS.format(issues="issue.kind = 'issued' AND issue.accepted {which}")
+# Of positions that are known to be issues. That they are is not asked again: an index of issues alone would be gone through for it.
+VOUCHERS_AT = _VOUCHERS.format(issues="issue.position = ANY($2::bigint[])")
 OF_ENTERPRISE = "AND enterprise = $2"
 # By way of the blocks in which it redeemed: no index has the redemptions of a provider.
 OF_PROVIDER = """AND (issue.provider = {provider} OR issue.voucher_id IN (
@@ -68,7 +71,6 @@ OF_PROVIDER = """AND (issue.provider = {provider} OR issue.voucher_id IN (
       AND kind = 'redeemed' AND accepted OFFSET 0) AS redemption
   WHERE payable.programme = $1 AND payable.provider = {provider}))"""
 OF_VOUCHER = "AND issue.voucher_id = $2"
-AT_POSITIONS = "AND issue.position = ANY($2::bigint[])"
 WAITING = "SELECT count(*) FROM parked WHERE programme = $1 AND voucher_id = $2"
 ENTRY_COLUMNS = ", ".join(column.name for column in fields(EntryRow))
 ENTRIES = f"""
@@ -85,7 +87,8 @@ WHERE programme = $1 AND position = ANY($2::bigint[])
 ORDER BY position LIMIT $8"""
 ISSUED_AFTER = """
 SELECT position FROM entry
-WHERE programme = $1 AND position > $2 AND position <= $3 AND kind = 'issued' AND accepted ORDER BY position LIMIT $4"""
+WHERE programme = $1 AND position > $2 AND position <= $3 AND coalesce(kind = 'issued' AND accepted, false)
+ORDER BY position LIMIT $4"""
 ISSUED_TO = """
 SELECT position FROM entry
 WHERE programme = $1 AND enterprise = $2 AND kind = 'issued' AND accepted AND position > $3

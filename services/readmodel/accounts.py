@@ -247,7 +247,7 @@ async def _vouchers(connection: Connection, stands: Stand, after: int, limit: in
 async def _at(
     connection: Connection, stands: Stand, positions: list[int], now: datetime | None
 ) -> tuple[VoucherAccount, ...]:
-    rows = await connection.fetch(queries.VOUCHERS.format(which=queries.AT_POSITIONS), stands.programme, positions)
+    rows = await connection.fetch(queries.VOUCHERS_AT, stands.programme, positions)
     return read.voucher_accounts(rows, stands.policy, now)
 
 
