@@ -11,9 +11,10 @@ import http.client
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from benchmarks import machine, race
@@ -31,6 +32,7 @@ from services.addresses import listen, url_of
 from services.ledger.append import Ledger
 from services.ledger.batch import Decided
 from services.ledger.database import connect
+from services.readmodel import activity
 from services.readmodel.tailing import rebuild
 from services.settings import PREFIX
 
@@ -142,10 +144,10 @@ async def answers(stage: Stage, scale: Scale, seed: int) -> Sequence[Sample]:
             rare = min(accredited - {producer.programme.provider})
             await issue(ledger, producer, scale.vouchers)
             entries = await _fill(ledger, producer, rare, scale.growth_levels[-1])
-        details = {"ledger_entries_at_end": entries, "asked": scale.asked}
-        samples = [
-            Sample(await _taken_in(place, code) / entries * 1e6, "µs", details, of="an entry taken into the read model")
-        ]
+            details = {"ledger_entries_at_end": entries, "asked": scale.asked}
+            cost = await _taken_in(place, code) / entries * 1e6
+            samples = [Sample(cost, "µs", details, of="an entry taken into the read model")]
+            samples += await _of_the_page(ledger, code, scale.asked, details)
         async with monitoring(place, folder) as (_, url):
             asking = Asking(url)
             for name, path in _routes(producer, rare, entries).items():
@@ -154,6 +156,25 @@ async def answers(stage: Stage, scale: Scale, seed: int) -> Sequence[Sample]:
                 samples.append(Sample(percentile(ordered, 0.5) * 1000, "ms", details, of=f"{name}: p50"))
                 samples.append(Sample(percentile(ordered, 0.99) * 1000, "ms", details, of=f"{name}: p99"))
         return samples
+
+
+async def _of_the_page(ledger: Ledger, code: str, asked: int, details: dict[str, Any]) -> list[Sample]:
+    """Return how long what only the page asks takes: it goes by no route of the API."""
+    now = datetime.now(UTC)
+    questions = {
+        "activity by the hour": lambda: activity.hours(ledger.pool, code, now - timedelta(days=2), now),
+        "refusals by code": lambda: activity.refusals(ledger.pool, code, now - timedelta(days=2)),
+    }
+    samples = []
+    for name, question in questions.items():
+        times = []
+        for _ in range(asked):
+            began = time.perf_counter()
+            await question()
+            times.append(time.perf_counter() - began)
+        for share, called in ((0.5, "p50"), (0.99, "p99")):
+            samples.append(Sample(percentile(sorted(times), share) * 1000, "ms", details, of=f"{name}: {called}"))
+    return samples
 
 
 async def _taken_in(place: Place, code: str) -> float:
