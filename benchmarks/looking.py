@@ -190,16 +190,21 @@ async def _taken_in(place: Place, code: str) -> float:
         pool.terminate()
 
 
-def _beside(producer_vouchers: int) -> Beside:
+def _beside(vouchers: int, details: dict[str, Any]) -> Beside:
+    """Return a monitor and one who looks, beside a race; in the details, how much of a core the monitor's process took."""
+
     @contextlib.asynccontextmanager
     async def looking(place: Place, _: list[Child]) -> AsyncIterator[None]:
-        folder = place.folder / "programmes"
-        async with monitoring(place, folder) as (monitor, url):
+        async with monitoring(place, place.folder / "programmes") as (monitor, url):
             ended = asyncio.Event()
-            looker = asyncio.create_task(_look(url, producer_vouchers, ended))
+            before, began = monitor.cpu_seconds(), time.monotonic()
+            looker = asyncio.create_task(_look(url, vouchers, ended))
             try:
                 yield
             finally:
+                after = monitor.cpu_seconds()
+                if before is not None and after is not None:
+                    details["monitor_cores"] = round((after - before) / (time.monotonic() - began), 3)
                 ended.set()
                 await looker
                 monitor.check()
@@ -229,10 +234,12 @@ async def _look(url: str, vouchers: int, ended: asyncio.Event) -> None:
 
 
 async def _race(looked_at: bool, stage: Stage, scale: Scale, seed: int) -> Sequence[Sample]:
-    beside = _beside(scale.vouchers) if looked_at else None
-    return await race.run(
+    details: dict[str, Any] = {}
+    beside = _beside(scale.vouchers, details) if looked_at else None
+    samples = await race.run(
         stage, Race({"redeemed": 1}), events=scale.events, vouchers=scale.vouchers, seed=seed, beside=beside
     )
+    return [Sample(one.value, one.unit, one.details | details, of=one.of) for one in samples]
 
 
 contends("looking", "redemptions, 1 process, nobody looking", ENFORCES)(partial(_race, False))
