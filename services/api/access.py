@@ -68,7 +68,7 @@ THIS_HOST: Final = Caller("this host", (Scope(Role.OPERATOR), Scope(Role.AUDITOR
 """Whoever asks from this host, where there is no file of keys."""
 
 
-def caller_of(request: Request, shared: Shared, credentials: Credentials) -> Caller:
+async def caller_of(request: Request, shared: Shared, credentials: Credentials) -> Caller:
     """Return who asks. Raises ProblemError (401) for a missing or an unknown key, KeysError when the file cannot be read."""
     if shared.keyring is None:
         if is_from_this_host(request):

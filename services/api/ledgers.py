@@ -1,5 +1,7 @@
 """Reading ledgers: programmes, statements, quotas, vouchers, enterprises, providers, entries."""
 
+from dataclasses import replace
+
 from fastapi import APIRouter
 
 from services.api import access, told
@@ -24,7 +26,7 @@ from services.api.resources import Resources, Shared
 from services.ledger.read import Of
 from services.ledger.statements import VoucherHistory
 from services.readmodel import accounts, overview
-from services.readmodel.entries import page
+from services.readmodel.entries import LIMIT_MAX, page
 
 router = APIRouter(prefix="/v1/programmes", tags=["ledgers"], default_response_class=Document)
 
@@ -95,11 +97,14 @@ async def _of_providers(
 ) -> VoucherHistory | None:
     """Return what one of these providers may see: nothing, unless the contract is theirs or they redeemed some of it."""
     for uscc in sorted(own):
-        found = await accounts.voucher(shared.pool, code, voucher_id, shared.known, provider=uscc, limit=limit)
+        found = await accounts.voucher(shared.pool, code, voucher_id, shared.known, provider=uscc, limit=LIMIT_MAX)
         if found is not None and found.account is not None:
             uses = (entry.accepted and entry.kind == "redeemed" for entry in found.entries)
             if found.account.provider == uscc or any(uses):
-                return found
+                shown = found.entries[:limit]
+                return replace(
+                    found, entries=shown, next=shown[-1].position if len(shown) < len(found.entries) else found.next
+                )
     return None
 
 

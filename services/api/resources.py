@@ -71,8 +71,9 @@ async def opened(settings: Settings, policies: Mapping[str, Policy]) -> AsyncIte
             await asyncio.wait_for(pool.close(), _CLOSED_WITHIN_SECONDS)
 
 
-def resources_of(connection: HTTPConnection) -> Resources:
+async def resources_of(connection: HTTPConnection) -> Resources:
     """Return the resources of the app that a request came to."""
+    # Asynchronous though it waits for nothing: what is not goes to a thread and back.
     return cast("Resources", connection.app.state.resources)
 
 

@@ -118,6 +118,8 @@ async def test_a_provider_sees_its_own_entries_and_nothing_of_the_others(client,
     assert await positions("first", f"{BASE}/vouchers/V-1") == [1, 3]
     assert await positions("second", f"{BASE}/vouchers/V-1") == [4]
     assert await positions("second", f"{BASE}/vouchers/V-2") == [2, 5]
+    first_page = (await client.with_key(keys["second"]).get(f"{BASE}/vouchers/V-2?limit=1")).body
+    assert ([one["position"] for one in first_page["entries"]], first_page["next"]) == ([2], 2)
     assert await positions("first", f"{BASE}/entries?voucher=V-2") == [6]
     assert await positions("guizhou", f"{BASE}/entries") == []
     assert await positions("operator", f"{BASE}/vouchers/V-1") == [1, 3, 4]
