@@ -43,7 +43,6 @@ class Claimer:
 
     redis: Redis
     intake: Intake
-    streams: Sequence[InboundStream]
     consumer: str
     idle_seconds: float
     every_seconds: float
@@ -51,13 +50,8 @@ class Claimer:
     in_hand: list[tuple[str, Sequence[RawEntry]]] = field(default_factory=list)
     """The batches that this process is at, by their streams: they are not abandoned, however long they take."""
 
-    async def run(self) -> None:
-        """Look for abandoned batches until cancelled. Each stream has its own rounds: where one is held, the others go on."""
-        async with asyncio.TaskGroup() as group:
-            for stream in self.streams:
-                group.create_task(self._rounds(stream))
-
-    async def _rounds(self, stream: InboundStream) -> None:
+    async def run(self, stream: InboundStream) -> None:
+        """Look for abandoned batches of a stream until cancelled. Each has rounds of its own: where one is held, the others go on."""
         while True:
             async with attempt(f"claiming on {stream.key}", self.intake.health.troubles):
                 await self.take_over(stream)

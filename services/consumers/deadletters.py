@@ -78,13 +78,21 @@ async def keep(redis: Redis, stream: str, letters: Sequence[DeadLetter], letters
     """
     failed_at = datetime.now(UTC).isoformat()
     script = redis.register_script(_KEEP)
-    for some in _at_once(letters):
-        args: list[bytes | str | int] = [GROUP, letters_max, failed_at]
-        for letter in some:
-            sent = letter.raw if len(letter.raw) <= AT_ONCE_BYTES_MAX else b""
-            args += letter.entry_id, sent, letter.reason, letter.detail[:DETAIL_LENGTH_MAX]
-        if await script(keys=[stream, DEAD_LETTERS], args=args) < len(some):
-            raise DeadLettersFullError(letters_max)
+    parts = list(_at_once(letters))
+    # All on their way before the first is answered: the stream waits for the broker once.
+    async with redis.pipeline(transaction=False) as pipeline:
+        for some in parts:
+            args: list[bytes | str | int] = [GROUP, letters_max, failed_at]
+            for letter in some:
+                sent = letter.raw if len(letter.raw) <= AT_ONCE_BYTES_MAX else b""
+                args += letter.entry_id, sent, letter.reason, letter.detail[:DETAIL_LENGTH_MAX]
+            await script(keys=[stream, DEAD_LETTERS], args=args, client=pipeline)
+        # Raised as the broker said it: the client would put the command into the message, and the events with it.
+        for some, result in zip(parts, await pipeline.execute(raise_on_error=False), strict=True):
+            if isinstance(result, Exception):
+                raise result
+            if result < len(some):
+                raise DeadLettersFullError(letters_max)
 
 
 def _at_once(letters: Sequence[DeadLetter]) -> Iterator[Sequence[DeadLetter]]:

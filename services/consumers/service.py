@@ -151,7 +151,7 @@ class Consumer:
         await self._wait_for(lambda: streams_of.ensure_groups(redis, self.streams))
         self._intake = Intake(ledger, redis, settings.retry_seconds_max, Limits.of(settings), tracer=self._tracer)
         self._claimer = Claimer(
-            redis, self._intake, self.streams, f"{settings.consumer_name}-claims",
+            redis, self._intake, f"{settings.consumer_name}-claims",
             settings.claim_idle_seconds, settings.claim_every_seconds, settings.batch_size,
         )  # fmt: skip
         tasks = [asyncio.create_task(task) for task in self._beside(ledger, self._claimer)]
@@ -171,8 +171,9 @@ class Consumer:
         trimmer = Trimmer(
             claimer.redis, self.streams, self.settings.keep, self.settings.trim_every_seconds, troubles
         )  # fmt: skip
+        # Each a task of its own, not a group: in a group a cancellation that the client lost would not come a second time.
         beside: list[Any] = [
-            claimer.run(), trimmer.run(), self._end_waits(ledger, troubles), self._watch_readers(),
+            *map(claimer.run, self.streams), trimmer.run(), self._end_waits(ledger, troubles), self._watch_readers(),
         ]  # fmt: skip
         if self.settings.health_port is not None:
             looks = *Backlog(claimer.redis, self.streams).looks(), metrics.Look("held", self._look_at_held)

@@ -321,7 +321,7 @@ async def test_the_services_do_all_their_work_as_their_own_user(migrated):
         (stream,) = issued_streams({PROGRAMME: load_policies()[PROGRAMME]})
         assert await Trimmer(ledger, [stream], timedelta(), 1, {}).trim(stream) == 0
         assert await trim(ledger, NOTIFICATIONS, "4-0") == 0
-        assert await Claimer(ledger, None, [stream], "me", 1, 1, 1).forget_gone(stream, after_ms=0)
+        assert await Claimer(ledger, None, "me", 1, 1, 1).forget_gone(stream, after_ms=0)
         # What the metrics are made of.
         backlog = Backlog(ledger, inbound_streams({PROGRAMME: load_policies()[PROGRAMME]}))
         await backlog.at_streams()
