@@ -13,6 +13,7 @@ FIELDS: Final[dict[str, Message]] = {
     "type": Message("事件类型", "type of the event"),
     "subject": Message("事件所说的券、单位或项目", "the voucher, enterprise or programme that it is about"),
     "time": Message("发生时间（须带时区）", "when it happened, with its offset"),
+    "traceparent": Message("链路追踪：事件自带的，原样带出", "for tracing: the event's own, carried on"),
     "datacontenttype": Message("数据格式", "format of the data"),
     "data": Message("数据", "the data"),
     # Issues

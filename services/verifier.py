@@ -65,7 +65,7 @@ class Verifier:
             log.info("verified", programme=programme, entries=found.entries)
         else:
             self._wrong[programme] = found
-            log.error("wrong", programme=programme, position=found.first_bad_position, because=found.reason)
+            log.error("wrong", programme=programme, position=found.first_bad_position)
 
     def ready(self) -> Answer:
         """Say whether all that was verified is right, or what is wrong where."""

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from services.api.answers import encoded
+from services.failures import told
 from services.keys import KeysError
 from services.ledger.heads import ProgrammeUnknownError
 
@@ -101,7 +102,7 @@ async def _keys(_: Request, error: KeysError) -> Response:
 
 async def _away(_: Request, error: Exception) -> Response:
     """Say that a server is away, and to the log only what it said."""
-    log.warning("not answered", because=f"{type(error).__name__}: {error}")
+    log.warning("not answered", because=told(error))
     what = "broker" if isinstance(error, RedisError) else "database"
     if isinstance(error, asyncpg.UndefinedTableError | asyncpg.InvalidSchemaNameError):
         return respond(503, "not_migrated", "The database's tables are not up to date: `voucher-ledger migrate`.")

@@ -251,6 +251,7 @@ class Queue(_Answer):
     consumers: int | None
     dead_letters: int
     last_read_seconds: float | None
+    oldest_pending_deliveries: int | None
 
 
 class Queues(_Answer):

@@ -22,7 +22,7 @@ from services.cli.supervise import Supervisor, end_with_parent
 from services.consumers import exhausted, issued, redeemed
 from services.consumers.service import Consumer
 from services.embedded import Embedded
-from services.health import serve_health
+from services.health import Answer, serve_health
 from services.ledger.migrate import migrate_now
 from services.notifier import Notifier
 from services.passwords import without_password
@@ -118,15 +118,20 @@ async def _monitor(settings: Settings) -> bool:
     from services.api.app import create_app  # noqa: PLC0415
     from services.api.server import serve  # noqa: PLC0415
 
+    metrics.name_service("monitor")
     application = create_app(settings, served_policies(settings))
-    watcher = asyncio.create_task(end_with_parent())
+    beside = [asyncio.create_task(end_with_parent())]
+    if settings.health_port is not None:
+        # What its own /readyz says is for those who look at ledgers; this is for who keeps the process.
+        health = serve_health(settings.health_host, settings.health_port, lambda: Answer(ok=True, because="answering"))
+        beside.append(asyncio.create_task(health))
     stopping = stopping_at_signals()
     try:
         with listen(settings.monitor_host, settings.monitor_port) as listening:
             log.info("answering", at=url_of(listening))
             await serve(application, listening, stopping, graceful_seconds=settings.graceful_seconds)
     finally:
-        await end(watcher)
+        await end(*beside)
     return not stopping.is_set()
 
 

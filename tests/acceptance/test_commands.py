@@ -35,7 +35,10 @@ def test_env_tells_the_addresses_to_programs_and_to_the_shell(folder):
     told = answer("env", cwd=folder)
     assert told.keys() == {"database_url", "redis_url", "monitor_url"}
     done = run("env", cwd=folder)
-    assert done.stdout == f"export DATABASE_URL='{told['database_url']}'\nexport REDIS_URL='{told['redis_url']}'\n"
+    assert done.stdout == (
+        f"export DATABASE_URL='{told['database_url']}'\nexport REDIS_URL='{told['redis_url']}'\n"
+        f"# the monitor and the HTTP API: {told['monitor_url']}\n"
+    )
 
 
 def test_an_event_is_published_decided_and_found_in_every_answer(folder):
