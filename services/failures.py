@@ -15,6 +15,8 @@ from redis.exceptions import RedisError
 
 _ROOT: Final = Path(__file__).parents[1]
 _LIBRARIES: Final = "site-packages/"
+_GROUP_GONE: Final = "StreamGroupNotFoundError"
+"""FastStream's, which names a stream and a group. By its name, since its module takes long to import."""
 
 
 def told(error: BaseException) -> str:
@@ -29,7 +31,7 @@ def trace(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    if type(error).__module__.startswith("services."):
+    if type(error).__module__.startswith("services.") or type(error).__name__ == _GROUP_GONE:
         return str(error)
     match error:
         case asyncpg.DataError():

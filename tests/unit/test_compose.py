@@ -112,8 +112,7 @@ def test_every_lasting_service_is_healthy_restarted_and_given_time_to_end(servic
 
 def test_the_services_health_is_asked_where_they_answer(services):
     for name in set(OURS) & set(LASTING):
-        variable = "VOUCHER_LEDGER_MONITOR_PORT" if name == "monitor" else "VOUCHER_LEDGER_HEALTH_PORT"
-        port = services[name]["environment"][variable]
+        port = services[name]["environment"]["VOUCHER_LEDGER_HEALTH_PORT"]
         *_, program = services[name]["healthcheck"]["test"]
         compile(program, name, "exec")
         assert port in program
