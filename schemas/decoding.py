@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import NoReturn
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from schemas.cloudevent import CloudEvent
 from schemas.codes import DeadLetterReason
@@ -19,6 +20,7 @@ from schemas.plain import read_plain
 
 DETAIL_LENGTH_MAX = 500
 ERRORS_TOLD_MAX = 5
+_BESIDE_THE_ENVELOPE = ("type", "data")
 NOT_JSON_ERRORS = frozenset({"json_invalid", "string_unicode"})
 
 
@@ -61,9 +63,7 @@ def _document(raw: bytes | str) -> dict[str, object]:
     try:
         # Not left to json, which takes UTF-16 too.
         text = raw.decode() if isinstance(raw, bytes) else raw
-        document = json.loads(
-            text, object_pairs_hook=_each_name_once, parse_int=_number, parse_float=_number, parse_constant=_no_number
-        )
+        document = _read(text)
     except (ValueError, RecursionError) as error:
         raise UndecodableError(DeadLetterReason.NOT_JSON, f"not JSON in UTF-8: {error}") from None
     if not isinstance(document, dict):
@@ -88,6 +88,12 @@ def _no_number(literal: str) -> NoReturn:
     raise ValueError(f"{literal} is not JSON")
 
 
+# Made once: making it takes as long as reading an event with it.
+_read = json.JSONDecoder(
+    object_pairs_hook=_each_name_once, parse_int=_number, parse_float=_number, parse_constant=_no_number
+).decode
+
+
 @lru_cache(maxsize=1)
 def _envelope() -> type[CloudEvent]:
     class AnyCloudEvent(CloudEvent):
@@ -103,25 +109,54 @@ def _reason_of(raw: bytes | str, form: tuple[str, ValidationError] | None = None
     ``form`` is the type whose form refused it, and what that said; None where the event is of no known type.
     """
     try:
-        kind = _document(raw).get("type")
-        _envelope().model_validate_json(raw)
+        document = _document(raw)
     except UndecodableError as known:
         return known
-    except ValidationError as error:
-        if any(problem["type"] in NOT_JSON_ERRORS for problem in error.errors()):
-            return UndecodableError(DeadLetterReason.NOT_JSON, told(error))
-        return UndecodableError(DeadLetterReason.NOT_CLOUDEVENT, told(error))
+    kind = document.get("type")
+    refused = [] if form is None else _problems(form[1])
+    if outside := _wrong_with_the_envelope(raw, document, refused):
+        of_json = any(problem["type"] in NOT_JSON_ERRORS for problem in outside)
+        reason = DeadLetterReason.NOT_JSON if of_json else DeadLetterReason.NOT_CLOUDEVENT
+        return UndecodableError(reason, _told(outside))
     if form is None or kind not in ADAPTERS:
         return UndecodableError(DeadLetterReason.UNKNOWN_TYPE, f"type is {kind!r}, known are {', '.join(ADAPTERS)}")
-    expected, refused = form
-    if kind != expected:
-        return UndecodableError(DeadLetterReason.WRONG_STREAM, f"type is {kind!r}, this stream carries {expected!r}")
-    return UndecodableError(DeadLetterReason.INVALID_DATA, told(refused))
+    if kind != form[0]:
+        return UndecodableError(DeadLetterReason.WRONG_STREAM, f"type is {kind!r}, this stream carries {form[0]!r}")
+    return UndecodableError(DeadLetterReason.INVALID_DATA, _told(refused))
+
+
+def _wrong_with_the_envelope(
+    raw: bytes | str, document: dict[str, object], refused: list[ErrorDetails]
+) -> list[ErrorDetails]:
+    """Return what is wrong with the envelope, which is read alone only where what its form ``refused`` does not tell."""
+    if _tells_of_the_envelope(raw, document, refused):
+        return [problem for problem in refused if problem["loc"] and problem["loc"][0] not in _BESIDE_THE_ENVELOPE]
+    try:
+        _envelope().model_validate_json(raw)
+    except ValidationError as error:
+        return _problems(error)
+    return []
+
+
+def _tells_of_the_envelope(raw: bytes | str, document: dict[str, object], refused: list[ErrorDetails]) -> bool:
+    """Whether a form was asked, and what it refused has all that is wrong with the envelope, in the envelope's own words."""
+    if not refused or any(problem["type"] in NOT_JSON_ERRORS for problem in refused):
+        return False
+    # Half of a character may stand, escaped, in what a form ignores.
+    escapes = b"\\" in raw if isinstance(raw, bytes) else "\\" in raw
+    return not escapes and isinstance(document.get("type"), str) and isinstance(document.get("data"), dict)
+
+
+def _problems(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_input=False, include_context=False)
 
 
 def told(error: ValidationError) -> str:
     """Return a validation error in one line: each field with what is wrong with it, without the values themselves."""
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    return _told(_problems(error))
+
+
+def _told(problems: list[ErrorDetails]) -> str:
     shown = [f"{'.'.join(map(str, problem['loc'])) or 'event'}: {problem['msg']}" for problem in problems]
     more = f"; and {len(shown) - ERRORS_TOLD_MAX} more" if len(shown) > ERRORS_TOLD_MAX else ""
     return "; ".join(shown[:ERRORS_TOLD_MAX]) + more

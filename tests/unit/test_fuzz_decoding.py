@@ -21,6 +21,7 @@ from many import many, tries
 from spoiling import MIB, VALUES, Spoilt, spoil
 from wire_events import EVENTS, ISSUED, REDEEMED, changed, on_wire
 
+from schemas import decoding
 from schemas.codes import DeadLetterReason
 from schemas.decoding import DETAIL_LENGTH_MAX, UndecodableError, decode, read_by_form
 from schemas.plain import read_plain
@@ -191,6 +192,25 @@ OWN = [
     f"voucher.issued:{CHENGDU}", f"quota.exhausted:{CHENGDU}", "voucher.issued:guizhou-2024",
     *(f"voucher.redeemed:{provider}" for provider in providers_of(CHENGDU)),
 ]  # fmt: skip
+
+
+@many(2_000)
+@given(spoilt())
+def test_what_is_wrong_is_told_as_the_envelope_read_alone_tells_it(one):
+    """Where the form has said already what is wrong with the envelope, it is not read a second time, and the answer is the same."""
+    for expected in TYPES:
+        raw = one.raw
+        try:
+            read_by_form(raw, expected)
+        except UndecodableError as short:
+            read_once = short
+        else:
+            continue
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(decoding, "_tells_of_the_envelope", lambda *_: False)
+            with pytest.raises(UndecodableError) as read_alone:
+                read_by_form(raw, expected)
+        assert str(read_once) == str(read_alone.value)
 
 
 @many(500)
