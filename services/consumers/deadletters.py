@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from struct import Struct
 from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -24,32 +25,37 @@ local function copied(id)
   return event or table.concat(all, '\\n')
 end
 local room = tonumber(ARGV[2]) - redis.call('XLEN', KEYS[2])
-for i = 4, #ARGV, 4 do
-  local id = ARGV[i]
+local seen, at = 0, 1
+while at <= #ARGV[4] do
+  local id, event, reason, detail
+  id, event, reason, detail, at = struct.unpack('>I4c0I4c0I4c0I4c0', ARGV[4], at)
   local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1], id, id, 1)
   if pending.err then
-    if string.find(pending.err, 'NOGROUP') then return #ARGV end
+    if string.find(pending.err, 'NOGROUP') then return -1 end
     return pending
   end
   if #pending > 0 then
-    if room <= 0 then return (i - 4) / 4 end
-    local event, detail = ARGV[i + 1], ARGV[i + 3]
+    if room <= 0 then return seen end
     if event == '' then
       event = copied(id)
       if not event then event, detail = '', detail .. ' (whoever wrote it has taken it off its stream meanwhile)' end
     end
     redis.call('XADD', KEYS[2], '*', 'event', event, 'stream', KEYS[1], 'entry_id', id,
-               'reason', ARGV[i + 2], 'detail', detail, 'failed_at', ARGV[3])
+               'reason', reason, 'detail', detail, 'failed_at', ARGV[3])
     redis.call('XACK', KEYS[1], ARGV[1], id)
     room = room - 1
   end
+  seen = seen + 1
 end
-return #ARGV"""
+return seen"""
 
 DETAIL_LENGTH_MAX: Final = 500
 AT_ONCE_MAX: Final = 100
 AT_ONCE_BYTES_MAX: Final = 2**20
 """Letters in one step of the broker's, which serves nobody else meanwhile. A single larger one is not sent, but copied there."""
+
+
+_length = Struct(">I").pack
 
 
 class DeadLetter(NamedTuple):
@@ -82,17 +88,25 @@ async def keep(redis: Redis, stream: str, letters: Sequence[DeadLetter], letters
     # All on their way before the first is answered: the stream waits for the broker once.
     async with redis.pipeline(transaction=False) as pipeline:
         for some in parts:
-            args: list[bytes | str | int] = [GROUP, letters_max, failed_at]
-            for letter in some:
-                sent = letter.raw if len(letter.raw) <= AT_ONCE_BYTES_MAX else b""
-                args += letter.entry_id, sent, letter.reason, letter.detail[:DETAIL_LENGTH_MAX]
-            await script(keys=[stream, DEAD_LETTERS], args=args, client=pipeline)
+            # One argument for all: four of each letter would take the client, and the script, as long as all that is done with them.
+            packed = b"".join(map(_packed, some))
+            await script(keys=[stream, DEAD_LETTERS], args=[GROUP, letters_max, failed_at, packed], client=pipeline)
         # Raised as the broker said it: the client would put the command into the message, and the events with it.
         for some, result in zip(parts, await pipeline.execute(raise_on_error=False), strict=True):
             if isinstance(result, Exception):
                 raise result
-            if result < len(some):
+            if 0 <= result < len(some):
                 raise DeadLettersFullError(letters_max)
+
+
+def _packed(letter: DeadLetter) -> bytes:
+    """Return what the script unpacks: each text behind its length, none for an event that is too long to be sent."""
+    raw = letter.raw if len(letter.raw) <= AT_ONCE_BYTES_MAX else b""
+    reason, detail = letter.reason.encode(), letter.detail[:DETAIL_LENGTH_MAX].encode()
+    return b"".join((
+        _length(len(letter.entry_id)), letter.entry_id, _length(len(raw)), raw,
+        _length(len(reason)), reason, _length(len(detail)), detail,
+    ))  # fmt: skip
 
 
 def _at_once(letters: Sequence[DeadLetter]) -> Iterator[Sequence[DeadLetter]]:
