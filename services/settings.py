@@ -69,8 +69,8 @@ class Settings(BaseSettings):
     """The name that a consumer has in its group; each process needs one of its own."""
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 2_000
     """Events in one read, and so at most in one transaction."""
-    readers: Annotated[int, Field(ge=1, le=16)] = 2
-    """Readers of each stream in a process: with two, one batch is read and decoded while the one before is committed."""
+    readers: Annotated[int, Field(ge=1, le=16)] = 3
+    """Readers of each stream in a process: while one's batch is committed, and another's put among the dead letters, a third is read."""
     block_ms: Annotated[int, Field(ge=10, le=4_000)] = 1_000
     """How long one read waits for an event; under the client's socket timeout."""
     claim_idle_seconds: Annotated[float, Field(gt=0, le=3_600)] = 15

@@ -51,7 +51,7 @@ async def test_of_150_issues_at_once_through_several_consumers_exactly_100_stand
     with services_on(servers, tmp_path / "services.log", **settings) as services:
         for number in range(3):
             services.start(f"issued-{number}", "issued")
-        await eventually(lambda: readers_of(redis, 3 * 2), 30, "three consumers, two readers each")
+        await eventually(lambda: readers_of(redis, 3 * 3), 30, "three consumers, three readers each")
         await send(redis, *issues, *issues[::3])
         await eventually(lambda: is_decided(redis, ISSUED), 30)
         took_part = sum(1 for row in await redis.xinfo_consumers(ISSUED, GROUP) if row["inactive"] >= 0)
@@ -89,7 +89,7 @@ async def test_a_killed_consumers_batch_is_decided_by_another_within_30_s_by_def
     """The one slow test: with the settings as they come, a batch is taken over when it was held for 15 s."""
     with services_on(servers, tmp_path / "services.log") as services:
         services.start("dies", "issued")
-        await eventually(lambda: readers_of(redis, 2), 30)
+        await eventually(lambda: readers_of(redis, 3), 30)
         async with admin.transaction():
             await admin.execute("SELECT FROM head WHERE programme = $1 FOR UPDATE", CHENGDU)
             await send(redis, *(issue_event(f"V{number}", enterprise=uscc(number)) for number in range(500)))
