@@ -1,18 +1,31 @@
-"""How the queues stand: for each stream what waits, what is pending and since when, and what became a dead letter."""
+"""How the queues stand: for each stream what waits, what is pending and since when, who reads it, and what became a dead letter.
+
+All streams are asked in two rounds of the broker's, however many they are: it may be asked every second.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.asyncio.client import Pipeline
+from redis.exceptions import RedisError, ResponseError
 
 from schemas.policy import Policy
 from services.broker import DEAD_LETTERS, GROUP, each_entry, inbound_streams, notification_stream
 
 LETTERS_COUNTED_MAX: Final = 100_000
 """Dead letters beyond this are not told apart by stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One consumer of a stream's group: how long ago it last asked for entries, and how many it holds."""
+
+    name: str
+    last_read_seconds: float
+    pending: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,15 @@ class Queue:
     """How long ago the last of the consumers asked for entries; a dead one stays in the group for a while."""
     oldest_pending_deliveries: int | None = None
     """How often the oldest pending entry was handed out: what is held is handed out again and again."""
+    oldest_waiting_seconds: float | None = None
+    """How long ago the first entry that no consumer was handed yet was sent."""
+    entered: int = 0
+    """Entries that ever came onto the stream."""
+    last_id: str = "0-0"
+    """The id of the newest of them."""
+    acknowledged: int | None = None
+    """Entries that were ever done with; None where entries were taken off unread, so that the broker cannot tell."""
+    readers: tuple[Reader, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return the row as ``queues --json`` has it."""
@@ -37,15 +59,63 @@ class Queue:
 
 
 async def queues(
-    redis: Redis, policies: Mapping[str, Policy], *, letters_counted_max: int = LETTERS_COUNTED_MAX
+    redis: Redis,
+    policies: Mapping[str, Policy],
+    dead_letters: Mapping[str, int] | None = None,
+    *,
+    letters_counted_max: int = LETTERS_COUNTED_MAX,
 ) -> list[Queue]:
-    """Return a row for every stream: the inbound ones, the notifications, the dead letters. Raises what the broker raises."""
-    letters = await _letters_by_stream(redis, letters_counted_max)
+    """Return a row for every stream: the inbound ones, the notifications, the dead letters. Raises what the broker raises.
+
+    ``dead_letters``, by stream, is counted on the broker where it is not given.
+    """
+    letters = await _letters_by_stream(redis, letters_counted_max) if dead_letters is None else dead_letters
+    inbound = [stream.key for stream in inbound_streams(policies)]
+    plain = [*(notification_stream(programme) for programme in policies), DEAD_LETTERS]
     now_ms = await _now_ms(redis)
-    rows = [await _inbound(redis, stream.key, letters[stream.key], now_ms) for stream in inbound_streams(policies)]
-    rows += [await _plain(redis, notification_stream(programme)) for programme in policies]
-    rows.append(await _plain(redis, DEAD_LETTERS))
+    streams = dict(zip([*inbound, *plain], await _asked(redis, _about_stream, [*inbound, *plain]), strict=True))
+    groups = dict(zip(inbound, await _asked(redis, _about_group, inbound), strict=True))
+    read = {key: answers for key, answers in groups.items() if _group(answers[0]) is not None}
+    last = {key: _last_delivered(answers[0]) for key, answers in read.items()}
+    oldest = dict(
+        zip(read, await _asked(redis, lambda pipe, key: _about_oldest(pipe, key, last[key]), read), strict=True)
+    )
+    rows = []
+    for key in inbound:
+        told = _Told(key, streams[key], letters.get(key, 0), now_ms)
+        rows.append(_inbound(told, groups[key], oldest[key]) if key in read else _unread(told))
+    rows += [_plain(_Told(key, streams[key], 0, now_ms)) for key in plain]
     return rows
+
+
+_Answers: TypeAlias = list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What every stream has."""
+
+    key: str
+    answers: _Answers
+    dead_letters: int
+    now_ms: int
+
+    @property
+    def length(self) -> int:
+        return int(self.answers[0])
+
+    @property
+    def entered(self) -> int:
+        return int((self.answers[1] or {}).get("entries-added", self.length))
+
+    @property
+    def last_id(self) -> str:
+        newest: bytes = (self.answers[1] or {}).get("last-generated-id", b"0-0")
+        return newest.decode()
+
+    def age(self, entry_id: bytes) -> float:
+        """Return how long ago an entry was sent: its id begins with that moment, in milliseconds."""
+        return max(self.now_ms - int(entry_id.split(b"-")[0]), 0) / 1000
 
 
 async def _now_ms(redis: Redis) -> int:
@@ -53,48 +123,92 @@ async def _now_ms(redis: Redis) -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-async def _inbound(redis: Redis, key: str, dead_letters: int, now_ms: int) -> Queue:
-    length = int(await redis.xlen(key))
-    group = await _group(redis, key)
-    if group is None:
-        # Nobody has read it yet: all of it waits.
-        return Queue(key, length, length, None, None, None, dead_letters)
-    summary = await redis.xpending(key, GROUP)
-    pending, oldest, deliveries = int(summary["pending"]), None, None
-    if pending:
-        # An entry's id begins with the moment it was sent, in milliseconds.
-        oldest = max(now_ms - int(summary["min"].split(b"-")[0]), 0) / 1000
-        rows = await redis.xpending_range(key, GROUP, "-", "+", 1)
-        deliveries = int(rows[0]["times_delivered"]) if rows else None
-    lag = group.get("lag")
-    consumers = await redis.xinfo_consumers(key, GROUP)
-    last_read = min((int(one["idle"]) / 1000 for one in consumers), default=None)
+async def _asked(redis: Redis, ask: Callable[[Pipeline, str], int], keys: Iterable[str]) -> list[_Answers]:
+    """Ask the same of every key in one round trip; what a stream that is not there, or has no group, has not is None."""
+    async with redis.pipeline(transaction=False) as pipeline:
+        counts = [ask(pipeline, key) for key in keys]
+        answers = iter([_known(answer) for answer in await pipeline.execute(raise_on_error=False)] if counts else [])
+    return [[next(answers) for _ in range(count)] for count in counts]
+
+
+def _known(answer: object) -> object:
+    if isinstance(answer, ResponseError) and ("no such key" in str(answer) or "NOGROUP" in str(answer)):
+        return None
+    if isinstance(answer, RedisError):
+        raise answer
+    return answer
+
+
+def _about_stream(pipeline: Pipeline, key: str) -> int:
+    pipeline.xlen(key)
+    pipeline.xinfo_stream(key)
+    return 2
+
+
+def _about_group(pipeline: Pipeline, key: str) -> int:
+    pipeline.xinfo_groups(key)
+    pipeline.xpending(key, GROUP)
+    pipeline.xinfo_consumers(key, GROUP)
+    return 3
+
+
+def _about_oldest(pipeline: Pipeline, key: str, last_delivered: str) -> int:
+    pipeline.xrange(key, min=f"({last_delivered}", count=1)
+    pipeline.xpending_range(key, GROUP, "-", "+", 1)
+    return 2
+
+
+def _group(groups: Iterable[Mapping[str, Any]] | None) -> Mapping[str, Any] | None:
+    return next((group for group in groups or () if group["name"] == GROUP.encode()), None)
+
+
+def _last_delivered(groups: Iterable[Mapping[str, Any]] | None) -> str:
+    group = _group(groups)
+    return "0-0" if group is None else group["last-delivered-id"].decode()
+
+
+def _inbound(told: _Told, group_answers: _Answers, oldest: _Answers) -> Queue:
+    groups, summary, consumers = group_answers
+    group, (waiting, first_pending) = _group(groups) or {}, oldest
+    pending = int(summary["pending"]) if summary else 0
+    lag, read = group.get("lag"), group.get("entries-read")
+    if read is None and lag is not None:
+        read = told.entered - int(lag)
+    readers = tuple(
+        Reader(one["name"].decode(errors="replace"), int(one["idle"]) / 1000, int(one["pending"]))
+        for one in consumers or ()
+    )
     return Queue(
-        key,
-        length,
+        told.key,
+        told.length,
         None if lag is None else int(lag),
         pending,
-        oldest,
-        len(consumers),
-        dead_letters,
-        last_read,
-        deliveries,
+        told.age(summary["min"]) if pending else None,
+        len(readers),
+        told.dead_letters,
+        last_read_seconds=min((reader.last_read_seconds for reader in readers), default=None),
+        oldest_pending_deliveries=int(first_pending[0]["times_delivered"]) if pending and first_pending else None,
+        oldest_waiting_seconds=told.age(waiting[0][0]) if waiting else None,
+        entered=told.entered,
+        last_id=told.last_id,
+        acknowledged=None if read is None else int(read) - pending,
+        readers=readers,
     )
 
 
-async def _group(redis: Redis, key: str) -> Mapping[str, int] | None:
-    try:
-        groups: Iterable[Mapping[str, object]] = await redis.xinfo_groups(key)
-    except ResponseError as error:
-        if "no such key" in str(error):
-            return None
-        raise
-    return next((group for group in groups if group["name"] == GROUP.encode()), None)  # type: ignore[return-value]  # of the broker's own shape
+def _unread(told: _Told) -> Queue:
+    """Nobody has read it yet: all of it waits."""
+    first = (told.answers[1] or {}).get("first-entry")
+    oldest = told.age(first[0]) if first else None
+    return Queue(
+        told.key, told.length, told.length, None, None, None, told.dead_letters,
+        oldest_waiting_seconds=oldest, entered=told.entered, last_id=told.last_id, acknowledged=0,
+    )  # fmt: skip
 
 
-async def _plain(redis: Redis, key: str) -> Queue:
-    length = int(await redis.xlen(key))
-    return Queue(key, length, None, None, None, None, length if key == DEAD_LETTERS else 0)
+def _plain(told: _Told) -> Queue:
+    letters = told.length if told.key == DEAD_LETTERS else 0
+    return Queue(told.key, told.length, None, None, None, None, letters, entered=told.entered, last_id=told.last_id)
 
 
 async def _letters_by_stream(redis: Redis, at_most: int) -> Counter[str]:
