@@ -1,6 +1,6 @@
 """What an operator does with dead letters: read them, send them again, or discard them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -16,6 +16,29 @@ for i = 1, #found[1][2], 2 do fields[found[1][2][i]] = found[1][2][i + 1] end
 if fields['stream'] ~= KEYS[2] then return redis.error_reply('the letter is of another stream') end
 redis.call('XADD', KEYS[2], '*', 'event', fields['event'])
 return redis.call('XDEL', KEYS[1], ARGV[1])"""
+
+# What a list of letters shows of each: their events stay on the broker, however long they are.
+_HEADS: Final = """
+local told = {}
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])) do
+  local fields = {}
+  for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+  told[#told + 1] = {entry[1], fields['stream'] or '', fields['entry_id'] or '', fields['reason'] or '',
+                     fields['detail'] or '', fields['failed_at'] or '', #(fields['event'] or '')}
+end
+return told"""
+
+
+class LetterHead(NamedTuple):
+    """A dead letter without its event, whose length in bytes is ``size``."""
+
+    id: str
+    stream: str
+    entry_id: str
+    reason: str
+    detail: str
+    failed_at: str
+    size: int
 
 
 class Letter(NamedTuple):
@@ -50,10 +73,26 @@ async def letters_after(redis: Redis, after: str, at_most: int) -> list[Letter]:
     return [_letter(*entry) for entry in await entries_between(redis, DEAD_LETTERS, f"({after}", count=at_most)]
 
 
+async def heads(redis: Redis, after: str | None, count: int) -> list[LetterHead]:
+    """Return the first letters after the one of this id, or of all, without their events."""
+    script = redis.register_script(_HEADS)
+    rows = await script(keys=[DEAD_LETTERS], args=["-" if after is None else f"({after}", count])
+    return [LetterHead._make([*(text.decode(errors="replace") for text in row[:-1]), row[-1]]) for row in rows]
+
+
 async def find(redis: Redis, letter_id: str) -> Letter | None:
     """Return the letter of this id, None if there is none. Raises ResponseError for what is no id."""
     page = await entries_between(redis, DEAD_LETTERS, letter_id, letter_id)
     return _letter(*page[0]) if page else None
+
+
+async def find_all(redis: Redis, letter_ids: Sequence[str]) -> list[Letter]:
+    """Return those of the letters that are still there, in the order of the ids."""
+    async with redis.pipeline(transaction=False) as pipeline:
+        for letter_id in letter_ids:
+            pipeline.xrange(DEAD_LETTERS, min=letter_id, max=letter_id)
+        pages = await pipeline.execute() if letter_ids else []
+    return [_letter(*page[0]) for page in pages if page]
 
 
 async def replay(redis: Redis, letter: Letter) -> bool:

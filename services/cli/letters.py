@@ -1,15 +1,15 @@
-"""``dead-letters``: list, show, replay, discard."""
+"""``dead-letters``: list, show, replay, discard, and the log of who did."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from services import broker
+from services.acts import Act, Action, Actor, Through, carry_out, recent, user_of_the_system
 from services.cli.app import FOUND_WRONG, CommandError, Json, app, do, err, out, print_json, print_table, settings, stop
-from services.letters import Letter, discard, find, letters, replay
+from services.ledger.database import connect
+from services.letters import Letter, find, letters
 
 commands = typer.Typer(help="What could not be decided: read it, send it again, or discard it.", no_args_is_help=True)
 app.add_typer(commands, name="dead-letters")
@@ -20,8 +20,6 @@ Reason = Annotated[str | None, typer.Option("--reason", help="Only letters of th
 Stream = Annotated[str | None, typer.Option("--stream", help="Only letters from this stream.")]
 
 Limit = Annotated[int, typer.Option("--limit", help="At most so many.")]
-
-Act = Callable[[Redis, Letter], Awaitable[bool]]
 
 
 @commands.command("list")
@@ -58,20 +56,52 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Js
 def replay_letters(
     ids: Ids = None, *, every: All = False, reason: Reason = None, stream: Stream = None, as_json: Json = False
 ) -> None:
-    """Send events to their streams again, and take their letters off."""
-    _act(replay, "replayed", ids, every=every, reason=reason, stream=stream, as_json=as_json)
+    """Send events to their streams again, and take their letters off. Written to the log, as you."""
+    _act(Action.REPLAY, "replayed", ids, every=every, reason=reason, stream=stream, as_json=as_json)
 
 
 @commands.command("discard")
 def discard_letters(
     ids: Ids = None, *, every: All = False, reason: Reason = None, stream: Stream = None, as_json: Json = False
 ) -> None:
-    """Take letters off for good."""
-    _act(discard, "discarded", ids, every=every, reason=reason, stream=stream, as_json=as_json)
+    """Take letters off for good. Written to the log, as you."""
+    _act(Action.DISCARD, "discarded", ids, every=every, reason=reason, stream=stream, as_json=as_json)
+
+
+@commands.command("log")
+def show_log(*, limit: Limit = 100, as_json: Json = False) -> None:
+    """Show who replayed or discarded letters, when, and by which way, the newest first."""
+
+    async def ask() -> list[Act]:
+        pool = await connect(settings(needs_redis=False).require_database_url(), connections_max=1)
+        try:
+            return await recent(pool, limit)
+        finally:
+            await pool.close()
+
+    acts = do(ask())
+    if as_json:
+        print_json({"acts": [act.to_json() for act in acts]})
+        return
+    columns = ("at", "who", "through", "action", "outcome", "letter", "stream", "reason")
+    print_table("Acts", columns, (_cells(act) for act in acts))
+
+
+def _cells(act: Act) -> tuple[object, ...]:
+    outcome = act.to_json()["outcome"]
+    moment = f"{act.at:%Y-%m-%d %H:%M:%S}"
+    return moment, act.who, act.through, act.action, outcome, act.letter_id, act.stream, act.reason
 
 
 def _act(
-    act: Act, done: str, ids: list[str] | None, *, every: bool, reason: str | None, stream: str | None, as_json: bool
+    action: Action,
+    done: str,
+    ids: list[str] | None,
+    *,
+    every: bool,
+    reason: str | None,
+    stream: str | None,
+    as_json: bool,
 ) -> None:
     if bool(ids) == every:
         raise CommandError(
@@ -79,12 +109,19 @@ def _act(
         )
 
     async def work() -> list[str]:
-        chosen = await (_named(ids) if ids else _found(reason, stream, None))
+        chosen = [letter.id for letter in await (_named(ids) if ids else _found(reason, stream, None))]
+        actor, acted = Actor(user_of_the_system(), Through.COMMAND_LINE), list[str]()
         redis = broker.connect(settings().require_redis_url())
         try:
-            return [letter.id for letter in chosen if await act(redis, letter)]
+            pool = await connect(settings().require_database_url(), connections_max=1)
+            try:
+                async for some in carry_out(pool, redis, actor, action, chosen):
+                    acted += some
+            finally:
+                await pool.close()
         finally:
             await redis.aclose()
+        return acted
 
     acted = do(work())
     if as_json:

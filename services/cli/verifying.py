@@ -1,13 +1,16 @@
 """``verify``: every figure, decision and hash of the ledgers recomputed."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
+import asyncpg
 import typer
 from rich.progress import Progress
 
 from services.cli.app import FOUND_WRONG, Json, app, do, err, out, print_json, settings, stop
 from services.ledger import read
 from services.ledger.database import connect
+from services.ledger.verifications import keep
 from services.ledger.verify import Verification
 from services.ledger.verify import verify as verify_ledger
 
@@ -20,7 +23,10 @@ def verify(
     *,
     as_json: Json = False,
 ) -> None:
-    """Compute every decision, figure and hash again from position 1, and name the first wrong position."""
+    """Compute every decision, figure and hash again from position 1, and name the first wrong position.
+
+    What it came to is noted down in the database: the monitor shows when each ledger was last verified.
+    """
     found = do(_verified(settings(needs_redis=False).require_database_url(), code))
     well = all(one.ok for one in found)
     if as_json:
@@ -44,8 +50,14 @@ async def _verified(database_url: str, code: str | None) -> list[Verification]:
 
 
 async def _one(pool: read.Pool, progress: Progress, code: str) -> Verification:
-    task = progress.add_task(code, total=None)
-    return await verify_ledger(pool, code, lambda done, of: progress.update(task, completed=done, total=of))
+    task, began_at = progress.add_task(code, total=None), datetime.now(UTC)
+    found = await verify_ledger(pool, code, lambda done, of: progress.update(task, completed=done, total=of))
+    try:
+        await keep(pool, found, began_at)
+    except asyncpg.PostgresError as error:
+        # What was found is found: a database that only lets itself be read is verified too.
+        err.print(f"{code}: not noted down that it was verified: {error}", markup=False, highlight=False)
+    return found
 
 
 def _to_json(found: Verification) -> dict[str, object]:

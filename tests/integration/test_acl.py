@@ -385,6 +385,7 @@ async def test_the_monitor_shows_the_queues_and_sends_what_came_in_over_http(mig
         for stream in (ISSUED, REDEEMED):
             await ledger.xadd(DEAD_LETTERS, {"event": "{}", "stream": stream, "entry_id": "1-0", "reason": "not_json"})
         to_replay, to_discard = await letters.letters_after(monitor, "0", 10)
+        assert [head.id for head in await letters.heads(monitor, None, 10)] == [to_replay.id, to_discard.id]
         assert await letters.replay(monitor, to_replay)
         assert await letters.discard(monitor, to_discard)
         rows = {row.stream: row for row in await queues(monitor, load_policies())}

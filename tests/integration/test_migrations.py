@@ -20,14 +20,16 @@ from sqlmodel import SQLModel
 
 from services.embedded import Embedded, Servers
 from services.embedded.binaries import POSTGRES_BIN
-from services.ledger import tables
+from services.ledger import tables, tables_beside
 from services.ledger.append import Ledger
 from services.ledger.database import connect
 from services.ledger.migrate import current_revision, migrate, newest_revision
 from services.ledger.verify import verify
 
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
-TABLES = {"alembic_version", "block", "entry", "head", "parked", "payable", "policy"}
+TABLES = {
+    "act", "act_outcome", "alembic_version", "block", "entry", "head", "parked", "payable", "policy", "verification",
+}  # fmt: skip
 
 DESCRIBED = """
 WITH relation AS (
@@ -152,6 +154,8 @@ async def test_a_ledger_without_payables_is_given_them(empty, policies, superuse
     written = await pool.fetch(payables)
     owner = await asyncpg.connect(empty)
     for statement in (
+        "DROP SCHEMA readmodel CASCADE",
+        "DROP TABLE act_outcome, act, verification",
         "DROP TABLE payable",
         "DROP INDEX parked_provider",
         "DROP INDEX entry_use",
@@ -206,7 +210,10 @@ async def test_the_database_is_as_the_tables_say(empty):
 
 
 def _models() -> list[type[SQLModel]]:
-    return [tables.Entry, tables.Block, tables.PayableRow, tables.PolicyRow, tables.Head, tables.ParkedRow]
+    return [
+        tables.Entry, tables.Block, tables.PayableRow, tables.PolicyRow, tables.Head, tables.ParkedRow,
+        tables_beside.ActRow, tables_beside.ActOutcomeRow, tables_beside.VerificationRow,
+    ]  # fmt: skip
 
 
 async def test_indexes_and_constraints_are_as_the_tables_say(empty):
