@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SECONDS := 300
 SEED = $(shell date +%s)
 
-.PHONY: help demo up test check format chaos bench bench-quick bench-docs requirements clean
+.PHONY: help demo up test check screenshots format chaos bench bench-quick bench-docs requirements clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -25,6 +25,9 @@ up: $(STAMP) ## all services on the embedded PostgreSQL and Valkey, until Ctrl-C
 
 test: check $(VENV)/bin/promtool ## the checks, then every test on a real PostgreSQL and a real Valkey
 	@$(BIN)/python -m pytest
+
+screenshots: $(STAMP) ## the pictures of the monitor in docs/images, made by its own test
+	@VOUCHER_LEDGER_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -q tests/acceptance/test_monitor.py
 
 check: $(STAMP) ## ruff, mypy, import-linter, deptry
 	@$(BIN)/ruff check .

@@ -1,8 +1,8 @@
 """The bench `looking`: how long the monitor takes to answer, on a large ledger, and what looking costs those who decide.
 
-The answers are asked of the monitor's own process, over HTTP, one after another, of names drawn at random. The ledger has a rare
-provider and one refusal in a hundred. What it costs is a race of its own: the same backlog with nobody looking, and with a
-monitor that takes everything in while each of its answers is asked for once a second.
+The answers and the pages are asked of the monitor's own process, over HTTP, one after another, of names drawn at random. The
+ledger has a rare provider and one refusal in a hundred. What it costs is a race of its own: the same backlog with nobody looking,
+and with a monitor that takes everything in while its answers and two pages are asked for once a second.
 """
 
 import asyncio
@@ -89,7 +89,7 @@ async def monitoring(place: Place, folder: Path) -> AsyncIterator[tuple[Child, s
 
 
 def _routes(producer: Producer, rare: str, entries: int) -> Routes:
-    base = f"/v1/programmes/{producer.programme.code}"
+    base, pages = f"/v1/programmes/{producer.programme.code}", f"/programmes/{producer.programme.code}"
     common = producer.programme.provider
     holders = max(producer.issued // VOUCHERS_EACH, 1)
     return {
@@ -111,6 +111,13 @@ def _routes(producer: Producer, rare: str, entries: int) -> Routes:
         ),
         "queues": lambda _: "/v1/queues",
         "dead letters": lambda _: f"/v1/dead-letters?after={quote('0')}",
+        "page: streams": lambda _: "/",
+        "page: dead letters": lambda _: "/dead-letters",
+        "page: programmes": lambda _: "/programmes",
+        "page: programme": lambda _: pages,
+        "page: enterprise": lambda draw: f"{pages}/enterprises/{enterprise(draw.randrange(holders))}",
+        "page: voucher": lambda draw: f"{pages}/vouchers/V-{draw.randrange(producer.issued)}",
+        "page: log": lambda _: "/log",
     }
 
 
@@ -227,6 +234,8 @@ async def _look(url: str, vouchers: int, ended: asyncio.Event) -> None:
             f"{base}/entries?after={vouchers}",
             f"{base}/entries?enterprise={holder}",
             "/v1/queues",
+            "/",
+            "/programmes/bench-1",
         ):
             await asyncio.to_thread(asking.ask, path)
         with contextlib.suppress(TimeoutError):

@@ -5,6 +5,7 @@ It does what ``voucher-ledger verify`` does. It takes a core while it is at it, 
 
 import asyncio
 import time
+from datetime import UTC, datetime
 
 import asyncpg
 import structlog
@@ -13,6 +14,7 @@ from services import metrics
 from services.health import Answer
 from services.ledger import read
 from services.ledger.database import TRANSIENT, connect
+from services.ledger.verifications import keep
 from services.ledger.verify import Verification, verify
 from services.settings import Settings
 
@@ -50,10 +52,20 @@ class Verifier:
         try:
             programmes = await read.programmes(pool)
             for programme in programmes:
-                self._take_in(await verify(pool, programme))
+                began_at = datetime.now(UTC)
+                found = await verify(pool, programme)
+                self._take_in(found)
+                await self._note(pool, found, began_at)
             return len(programmes)
         finally:
             pool.terminate()
+
+    async def _note(self, pool: read.Pool, found: Verification, began_at: datetime) -> None:
+        """Note down what it came to, for the monitor; what was found is found, also where that cannot be."""
+        try:
+            await keep(pool, found, began_at)
+        except asyncpg.PostgresError as error:
+            log.warning("not noted down that it was verified", programme=found.programme, because=str(error))
 
     def _take_in(self, found: Verification) -> None:
         programme = found.programme

@@ -117,9 +117,11 @@ async def _monitor(settings: Settings) -> bool:
     # Takes longer to import than most commands take to run.
     from services.api.app import create_app  # noqa: PLC0415
     from services.api.server import serve  # noqa: PLC0415
+    from services.monitor.mount import mount  # noqa: PLC0415
 
     metrics.name_service("monitor")
     application = create_app(settings, served_policies(settings))
+    mount(application)
     beside = [asyncio.create_task(end_with_parent())]
     if settings.health_port is not None:
         # What its own /readyz says is for those who look at ledgers; this is for who keeps the process.

@@ -1,0 +1,94 @@
+"""Elements that change in place: what did not change is not sent, and what someone has selected stays selected."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from markupsafe import Markup, escape
+from nicegui import ui
+
+Cell = Markup | str
+"""What is no markup is escaped: an event, a reason or a name may say anything."""
+
+NUMERIC: Final = "number"
+
+
+class Text:
+    """An element whose content changes."""
+
+    def __init__(self, content: Cell = "", *, tag: str = "div", classes: str = "") -> None:
+        self.element = ui.html(str(escape(content)), sanitize=False, tag=tag).classes(classes)
+
+    def show(self, content: Cell) -> None:
+        """Show this from now on."""
+        told = str(escape(content))
+        if told != self.element.content:
+            self.element.set_content(told)
+
+
+class Table:
+    """A table whose cells change; rows are added and taken away at its end. On a phone each row is a card of its own.
+
+    A column is its heading and its class (``number`` for figures); ``told`` is what it is about, for those who do not see it.
+    """
+
+    def __init__(self, columns: Sequence[tuple[Cell, str]], *, told: str, nothing: str, classes: str = "") -> None:
+        self._columns = columns
+        self._rows: list[list[Text]] = []
+        headings = Markup("").join(
+            Markup('<th scope="col" class="{}">{}</th>').format(kind, heading) for heading, kind in columns
+        )
+        with ui.element("div").classes("table-frame"):
+            with ui.element("table").classes(classes) as self.element:
+                self.element.props["aria-label"] = told
+                ui.html(f"<tr>{headings}</tr>", sanitize=False, tag="thead")
+                self._body = ui.element("tbody")
+            self._nothing = ui.html(str(escape(nothing)), sanitize=False).classes("nothing")
+
+    def show(self, rows: Sequence[Sequence[Cell]]) -> None:
+        """Show these rows from now on."""
+        while len(self._rows) > len(rows):
+            self._rows.pop()
+            self._body.remove(len(self._rows))
+        for cells, texts in zip(rows, self._rows, strict=False):
+            for cell, text in zip(cells, texts, strict=True):
+                text.show(cell)
+        for cells in rows[len(self._rows) :]:
+            self._rows.append(self._added(cells))
+        self._nothing.set_visibility(not rows)
+        self.element.set_visibility(bool(rows))
+
+    def _added(self, cells: Sequence[Cell]) -> list[Text]:
+        texts = []
+        with self._body, ui.element("tr"):
+            for cell, (heading, kind) in zip(cells, self._columns, strict=True):
+                text = Text(cell, tag="td", classes=kind)
+                text.element.props["data-label"] = Markup(heading).striptags()  # noqa: S704  headings are ours
+                texts.append(text)
+        return texts
+
+
+def code(text: Cell) -> Markup:
+    """Return a name that a machine gave, as it is."""
+    return Markup("<code>{}</code>").format(text)
+
+
+def prose(sentence: str) -> Markup:
+    """Return a sentence of ours, what stands in backticks as code."""
+    parts = sentence.split("`")
+    return Markup("").join(code(part) if place % 2 else escape(part) for place, part in enumerate(parts))
+
+
+def link(to: str, text: Cell, classes: str = "") -> Markup:
+    """Return a link to another page of the monitor."""
+    return Markup('<a href="{}" class="{}">{}</a>').format(to, classes, text)
+
+
+def state(kind: str, text: Cell, more: Cell = "") -> Markup:
+    """Return a state: its colour and its shape by its kind (``ok``, ``notice``, ``alarm`` or ``idle``), and in words what it is."""
+    details = Markup('<span class="why">{}</span>').format(more) if more else Markup("")
+    return Markup('<span class="state {}"><b>{}</b>{}</span>').format(kind, text, details)
+
+
+def two_lines(first: Cell, second: Cell) -> Markup:
+    """Return a cell of two lines, the second one quieter."""
+    return Markup('{}<small class="under">{}</small>').format(first, second)
