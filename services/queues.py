@@ -55,7 +55,7 @@ class Queue:
 
     def to_json(self) -> dict[str, object]:
         """Return the row as ``queues --json`` has it."""
-        return asdict(self)
+        return {**asdict(self), "readers": [asdict(reader) for reader in self.readers]}
 
 
 async def queues(

@@ -65,7 +65,7 @@ class Verifier:
         try:
             await keep(pool, found, began_at)
         except asyncpg.PostgresError as error:
-            log.warning("not noted down that it was verified", programme=found.programme, because=str(error))
+            log.warning("not noted down that it was verified", programme=found.programme, because=type(error).__name__)
 
     def _take_in(self, found: Verification) -> None:
         programme = found.programme

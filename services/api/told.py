@@ -240,8 +240,16 @@ class Quotes(_Answer):
     events: list[Quote]
 
 
+class Reader(_Answer):
+    """A consumer of a stream: how long ago it last asked for entries, and how many it holds."""
+
+    name: str
+    last_read_seconds: float
+    pending: int
+
+
 class Queue(_Answer):
-    """A stream: what is on it, what waits, what is pending and since when. What it has not is null."""
+    """A stream: what is on it, what waits, what is pending and since when, who reads. What it has not is null."""
 
     stream: str
     length: int
@@ -252,6 +260,11 @@ class Queue(_Answer):
     dead_letters: int
     last_read_seconds: float | None
     oldest_pending_deliveries: int | None
+    oldest_waiting_seconds: float | None
+    entered: int
+    last_id: str
+    acknowledged: int | None
+    readers: list[Reader]
 
 
 class Queues(_Answer):

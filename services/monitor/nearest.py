@@ -60,7 +60,7 @@ class Nearest:
             try:
                 more = await self.round()
             except (*TRANSIENT, asyncpg.PostgresError) as error:
-                log.warning("the quotas are not read", because=f"{type(error).__name__}: {error}")
+                log.warning("the quotas are not read", because=type(error).__name__)
                 more = False
             await asyncio.sleep(_REST_SECONDS if more else _LOOK_EVERY_SECONDS)
 

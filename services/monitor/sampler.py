@@ -147,12 +147,10 @@ class Sampler:
     def _tell(self, broker_trouble: str | None, database_trouble: str | None) -> None:
         before = (self.latest.broker_trouble, self.latest.database_trouble)
         for which, was, trouble in zip(("broker", "database"), before, (broker_trouble, database_trouble), strict=True):
-            if trouble != was:
-                log.warning(
-                    "the monitor sees again" if trouble is None else "the monitor sees nothing",
-                    of=which,
-                    because=trouble,
-                )
+            if trouble is not None and was is None:
+                log.warning("the monitor sees nothing", of=which, because=trouble.partition(":")[0])
+            elif trouble is None and was is not None:
+                log.info("the monitor sees again", of=which)
 
     def _streams(self, now: float, rows: list[Queue]) -> tuple[Stream, ...]:
         by_key = {row.stream: row for row in rows}

@@ -154,7 +154,6 @@ async def test_a_ledger_without_payables_is_given_them(empty, policies, superuse
     written = await pool.fetch(payables)
     owner = await asyncpg.connect(empty)
     for statement in (
-        "DROP SCHEMA readmodel CASCADE",
         "DROP TABLE act_outcome, act, verification",
         "DROP TABLE payable",
         "DROP INDEX parked_provider",
