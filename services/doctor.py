@@ -20,10 +20,12 @@ POSTGRES_MAJOR_MIN: Final = 15
 READ_WITHIN_SECONDS: Final = 60
 """A stream that no consumer asked for this long is not being read."""
 
+_APPEND_ONLY: Final = ("entry", "block", "payable", "policy", "act", "act_outcome", "verification")
 _GUARDS = """
 SELECT count(*) FROM pg_trigger
-WHERE tgrelid IN ('entry'::regclass, 'block'::regclass, 'policy'::regclass) AND tgenabled = 'A' AND NOT tgisinternal"""
-_GUARDS_WANTED: Final = 6
+WHERE tgrelid = ANY ($1::regclass[]) AND tgenabled = 'A' AND NOT tgisinternal"""
+_GUARDS_WANTED: Final = 2 * len(_APPEND_ONLY)
+"""One against changes of rows, one against emptying the table, for each."""
 _HEADS = "SELECT programme, position, revision, policy, parked FROM head"
 _NEARLY: Final = 4, 5
 """So much of a limit, and the doctor says so."""
@@ -64,7 +66,7 @@ async def _database(settings: Settings, policies: Mapping[str, Policy], senders:
         return [Finding("database", ok=False, found=f"{type(error).__name__}: {error}", advice=advice)]
     try:
         major = connection.get_server_version().major
-        guards = await connection.fetchval(_GUARDS)
+        guards = await connection.fetchval(_GUARDS, _APPEND_ONLY)
         heads = {row["programme"]: row for row in await connection.fetch(_HEADS)}
         senders += [one for one in await producers(connection, policies) if one.last is not None]
     finally:

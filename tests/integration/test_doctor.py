@@ -76,11 +76,16 @@ async def is_unread(settings) -> bool:
     return not (await found(settings))["streams read"].ok
 
 
-async def test_a_guard_that_was_switched_off_and_tables_that_are_missing_are_found(settings, admin):
-    await admin.execute("ALTER TABLE entry DISABLE TRIGGER no_change")
+@pytest.mark.parametrize("table", ["entry", "block", "payable", "policy", "act", "act_outcome", "verification"])
+async def test_a_guard_that_was_switched_off_is_found(settings, admin, table):
+    assert (await found(settings))["append-only"].ok
+    await admin.execute(f"ALTER TABLE {table} DISABLE TRIGGER no_change")
     findings = await found(settings)
-    assert findings["append-only"].found == "5 of 6 triggers always on"
+    assert findings["append-only"].found == "13 of 14 triggers always on"
     assert not findings["append-only"].ok
+
+
+async def test_tables_that_are_missing_are_found(settings, admin):
     await admin.execute("UPDATE alembic_version SET version_num = '0000'")
     findings = await found(settings)
     assert findings["database migrated"].advice == "voucher-ledger migrate"
