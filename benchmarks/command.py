@@ -20,7 +20,7 @@ from benchmarks.registry import CONTENDERS, Contender, SkippedError, chosen
 from benchmarks.results import Results
 from benchmarks.scale import FULL, QUICK, Scale
 from benchmarks.stage import Stage, staged
-from services.cli.serving import fast_loop
+from services.cli.running import fast_loop
 
 BENCHES: Final = (
     "end_to_end",

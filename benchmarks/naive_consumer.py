@@ -15,7 +15,7 @@ from benchmarks import startline
 from benchmarks.naive_tables import process
 from schemas.decoding import decode
 from services.broker import FIELD, GROUP
-from services.cli.serving import fast_loop
+from services.cli.running import fast_loop
 from services.cli.supervise import end_with_parent
 from services.ledger.entry import inbound
 from services.programmes import load_policies

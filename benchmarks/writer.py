@@ -14,7 +14,7 @@ from benchmarks.scale import BATCH
 from benchmarks.vouchers import check, issue, opened
 from benchmarks.workload import Producer, read
 from schemas.events import REDEEMED
-from services.cli.serving import fast_loop
+from services.cli.running import fast_loop
 from services.ledger import chain
 from services.ledger.database import connect
 from services.ledger.entry import Inbound

@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     health_host: str = "127.0.0.1"
     """The address that /livez, /readyz and /metrics are bound to."""
     health_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
-    """Where /livez, /readyz and /metrics answer; nowhere when not set."""
+    """Where /livez, /readyz and /metrics answer; nowhere when not set. With `up`, the first service's, and the others' are the next."""
     tracing: bool = False
     """Send spans to an OpenTelemetry collector (OTEL_EXPORTER_OTLP_ENDPOINT), of events whose `traceparent` says that they are sampled."""
     trace_share: Annotated[float, Field(ge=0, le=1)] = 1.0

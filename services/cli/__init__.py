@@ -15,6 +15,7 @@ from services.cli import (
     quoting,
     reading,
     readmodel,
+    running,
     serving,
     setup,
     telling,
@@ -23,7 +24,7 @@ from services.cli import (
 from services.cli.app import app, run
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
-    demo, serving, setup, publishing, quoting, programmes, reading, queues, letters, telling, verifying, producers, keys,
+    demo, serving, running, setup, publishing, quoting, programmes, reading, queues, letters, telling, verifying, producers, keys,
     readmodel,
 )  # fmt: skip
 """The modules that add their commands to the app by being imported."""

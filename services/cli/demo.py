@@ -20,7 +20,8 @@ from services.broker import FIELD, notification_stream
 from services.cli.app import FOUND_WRONG, CommandError, Json, app, out, print_json, print_table, stop
 from services.cli.home import DEFAULT, Running, remove_note, write_note
 from services.cli.publishing import send_file
-from services.cli.serving import fast_loop, free_address, servers, variables_of
+from services.cli.running import fast_loop
+from services.cli.serving import free_address, servers, variables_of
 from services.cli.supervise import Supervisor
 from services.ledger.database import connect
 from services.ledger.migrate import migrate_now
@@ -81,7 +82,9 @@ class _Demo:
 
     async def run(self, stay_at: Path | None) -> bool:
         stopping = asyncio.Event()
-        supervisor = Supervisor(self._environment, graceful_seconds=self._settings.graceful_seconds)
+        supervisor = Supervisor(
+            self._environment, graceful_seconds=self._settings.graceful_seconds, health_port=self._settings.health_port
+        )
         services = asyncio.create_task(supervisor.run(stopping))
         redis = broker.connect(self._settings.require_redis_url())
         pool = await connect(self._settings.require_database_url())

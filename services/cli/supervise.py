@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from services.settings import PREFIX
 from services.tasks import end
 
 log = structlog.get_logger()
@@ -26,12 +27,25 @@ class Supervisor:
     """Keeps the services running until it is told to stop."""
 
     def __init__(
-        self, environment: Mapping[str, str], *, graceful_seconds: float, services: tuple[str, ...] = SERVICES
+        self,
+        environment: Mapping[str, str],
+        *,
+        graceful_seconds: float,
+        health_port: int | None = None,
+        services: tuple[str, ...] = SERVICES,
     ) -> None:
         self._environment = {**os.environ, **environment, PARENT: str(os.getpid())}
+        self._health_port = health_port
         self._graceful_seconds = graceful_seconds
         self._services = services
         self.processes: dict[str, asyncio.subprocess.Process] = {}
+
+    def environment_of(self, name: str) -> dict[str, str]:
+        """Return what a service is started with: of several on one host, each has its health at a port of its own."""
+        if not self._health_port:
+            return self._environment
+        port = self._health_port + self._services.index(name)
+        return {**self._environment, f"{PREFIX}HEALTH_PORT": str(port)}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run all services; return when ``stop`` is set and the last of them has ended."""
@@ -44,7 +58,7 @@ class Supervisor:
         while not stop.is_set():
             started = loop.time()
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "services.cli", "run", name, env=self._environment
+                sys.executable, "-m", "services.cli", "run", name, env=self.environment_of(name)
             )
             self.processes[name] = process
             await self._until_either_ends(process, stop)

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -29,6 +30,7 @@ from events_made import issue_event, uscc
 from eventually import eventually_now
 
 from services import broker
+from services.addresses import listen
 from services.cli.supervise import PARENT
 from services.embedded import processes
 
@@ -50,6 +52,35 @@ def statement_at(url: str) -> dict[str, object]:
         asked.request("GET", f"/v1/programmes/{CHENGDU}/statement")
         return json.loads(asked.getresponse().read())
     return {}
+
+
+def ports_in_a_row(count: int) -> int:
+    """Return the first of so many ports, all of them free just now."""
+    while True:
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
+            first = held.enter_context(listen("127.0.0.1", 0)).getsockname()[1]
+            for port in range(first + 1, first + count):
+                held.enter_context(listen("127.0.0.1", port))
+            return first
+
+
+def service_at(port: int) -> str | None:
+    """Return which service says at this port, by its metrics, that it is there."""
+    with (
+        contextlib.suppress(OSError),
+        contextlib.closing(http.client.HTTPConnection(f"127.0.0.1:{port}", timeout=10)) as asked,
+    ):
+        asked.request("GET", "/metrics")
+        found = re.search(r'^voucher_ledger_service{name="(.+?)"', asked.getresponse().read().decode(), re.MULTILINE)
+        return found and found[1]
+    return None
+
+
+def test_each_service_of_an_up_has_its_health_at_a_port_of_its_own(tmp_path):
+    first = ports_in_a_row(len(SERVICES))
+    with up(tmp_path / ".voucher-ledger", tmp_path, VOUCHER_LEDGER_HEALTH_PORT=str(first)):
+        for place, name in enumerate(SERVICES):
+            eventually_now(lambda: service_at(first + place) == name, 30)  # noqa: B023  awaited within
 
 
 def test_up_is_refused_twice_and_ends_with_a_signal_leaving_nothing(tmp_path):

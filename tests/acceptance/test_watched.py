@@ -12,7 +12,7 @@ from processes_run import QUICK, services_on
 from scraped import scrape
 
 from services import broker
-from services.cli.serving import Service
+from services.cli.running import Service
 from services.embedded import Embedded, Servers
 from services.ledger.migrate import migrate
 
@@ -49,6 +49,7 @@ async def test_each_service_says_who_it_is_and_what_it_did_and_ends_when_told(se
             ("notifier", "notifications_total", {"programme": CHENGDU}, 2),
             ("redeemed", "batch_events_count", {"kind": "redeemed"}, 1),
             ("exhausted", "stream_lag", {"stream": f"quota.exhausted:{CHENGDU}"}, 0),
+            ("monitor", "stream_lag", {"stream": f"voucher.issued:{CHENGDU}"}, 0),
         ):
             await eventually(lambda: says(ports[name], metric, labels, wanted), told=f"{name}: {metric} {wanted}")  # noqa: B023  the same
         for name, port in ports.items():

@@ -211,7 +211,7 @@ async def test_while_it_is_off_the_context_is_handed_on_and_nothing_that_traces_
         await eventually(lambda: told(redis, 1))
     ((_, notification),) = await notifications(redis)
     assert notification["traceparent"] == parent()
-    code = "import sys, services.cli.serving; sys.exit('services.spans' in sys.modules)"
+    code = "import sys, services.cli.running; sys.exit('services.spans' in sys.modules)"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
     assert await process.wait() == 0
 

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from services.cli import app
-from services.cli.serving import Service
+from services.cli.running import Service
 from services.keys import read_keys
 from services.settings import PREFIX, Settings
 
