@@ -69,17 +69,18 @@ async def queues(
 
     ``dead_letters``, by stream, is counted on the broker where it is not given.
     """
-    letters = await _letters_by_stream(redis, letters_counted_max) if dead_letters is None else dead_letters
     inbound = [stream.key for stream in inbound_streams(policies)]
     plain = [*(notification_stream(programme) for programme in policies), DEAD_LETTERS]
     now_ms = await _now_ms(redis)
-    streams = dict(zip([*inbound, *plain], await _asked(redis, _about_stream, [*inbound, *plain]), strict=True))
+    # What waits and what is pending first: what is not any more by then is counted where it has come to.
     groups = dict(zip(inbound, await _asked(redis, _about_group, inbound), strict=True))
     read = {key: answers for key, answers in groups.items() if _group(answers[0]) is not None}
     last = {key: _last_delivered(answers[0]) for key, answers in read.items()}
     oldest = dict(
         zip(read, await _asked(redis, lambda pipe, key: _about_oldest(pipe, key, last[key]), read), strict=True)
     )
+    streams = dict(zip([*inbound, *plain], await _asked(redis, _about_stream, [*inbound, *plain]), strict=True))
+    letters = await _letters_by_stream(redis, letters_counted_max) if dead_letters is None else dead_letters
     rows = []
     for key in inbound:
         told = _Told(key, streams[key], letters.get(key, 0), now_ms)
