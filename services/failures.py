@@ -30,6 +30,14 @@ def trace(error: BaseException) -> str:
     return "\n".join(_lines(error, set()))
 
 
+def place(filename: str) -> str:
+    """Return a file's path from this project's root, or from that of the library it is of."""
+    path = Path(filename)
+    if path.is_relative_to(_ROOT) and _LIBRARIES not in filename:
+        return path.relative_to(_ROOT).as_posix()
+    return filename.rpartition(_LIBRARIES)[2]
+
+
 def _text(error: BaseException) -> str:
     if type(error).__module__.startswith("services.") or type(error).__name__ == _GROUP_GONE:
         return str(error)
@@ -50,17 +58,10 @@ def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:
     seen.add(id(error))
     yield told(error)
     for frame in traceback.extract_tb(error.__traceback__):
-        yield f"  {_place(frame.filename)}:{frame.lineno} in {frame.name}"
+        yield f"  {place(frame.filename)}:{frame.lineno} in {frame.name}"
     parts = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     for came_of in (*parts, before):
         if came_of is not None and id(came_of) not in seen:
             yield "of"
             yield from _lines(came_of, seen)
-
-
-def _place(filename: str) -> str:
-    path = Path(filename)
-    if path.is_relative_to(_ROOT) and _LIBRARIES not in filename:
-        return path.relative_to(_ROOT).as_posix()
-    return filename.rpartition(_LIBRARIES)[2]

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import signal
 from collections.abc import Coroutine
 from enum import StrEnum
 from typing import Annotated, Any
@@ -18,6 +17,7 @@ from services.cli.app import app, stop
 from services.cli.supervise import end_with_parent
 from services.consumers import exhausted, issued, redeemed
 from services.consumers.service import Consumer
+from services.ending import at_signals
 from services.health import Answer, serve_health
 from services.notifier import Notifier
 from services.served import served_policies
@@ -50,8 +50,16 @@ def run_service(service: Annotated[Service, typer.Argument(help="Which service."
     settings.require_redis_url()
     logs.set_up(settings, service.value)
     with fast_loop() as runner:
-        failed = runner.run(_work(service, settings))
+        failed = runner.run(_to_the_end(_work(service, settings)))
     stop(1 if failed else 0)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, bool]) -> bool:
+    """Do the work, and leave nothing on the loop: the runner would cancel what is left once, and wait for it for ever."""
+    try:
+        return await work
+    finally:
+        await end(*asyncio.all_tasks() - {asyncio.current_task()})
 
 
 def _work(service: Service, settings: Settings) -> Coroutine[Any, Any, bool]:
@@ -96,7 +104,7 @@ async def _until_told(settings: Settings, name: str, service: Notifier | Verifie
     if settings.health_port is not None:
         health = serve_health(settings.health_host, settings.health_port, service.ready, *looks)
         work.append(asyncio.create_task(health))
-    waiting = asyncio.create_task(stopping_at_signals().wait())
+    waiting = asyncio.create_task(_stopping_at_signals(settings).wait())
     await asyncio.wait([work[0], waiting], return_when=asyncio.FIRST_COMPLETED)
     failed = work[0].done()
     await end(*work, waiting)
@@ -127,7 +135,7 @@ async def _monitor(settings: Settings) -> bool:
         look = metrics.Look("streams", look_at_streams)
         health = serve_health(settings.health_host, settings.health_port, lambda: ready, look)
         beside.append(asyncio.create_task(health))
-    stopping = stopping_at_signals()
+    stopping = _stopping_at_signals(settings)
     try:
         with listen(settings.monitor_host, settings.monitor_port) as listening:
             log.info("answering", at=url_of(listening))
@@ -137,11 +145,9 @@ async def _monitor(settings: Settings) -> bool:
     return not stopping.is_set()
 
 
-def stopping_at_signals() -> asyncio.Event:
-    """Return an event that SIGTERM and SIGINT set."""
+def _stopping_at_signals(settings: Settings) -> asyncio.Event:
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    at_signals(stopping.set, settings.graceful_seconds)
     return stopping
 
 

@@ -1,5 +1,6 @@
 """``up`` and ``env``: all services together, on servers of their own or on given ones, and their addresses."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -14,7 +15,7 @@ from services import logs
 from services.addresses import listen, url_of
 from services.cli.app import BAD_USAGE, CommandError, Json, app, err, print_json
 from services.cli.home import DEFAULT, Running, remove_note, require_running, write_note
-from services.cli.running import fast_loop, stopping_at_signals
+from services.cli.running import fast_loop
 from services.cli.supervise import Supervisor
 from services.embedded import Embedded
 from services.ledger.migrate import migrate_now
@@ -59,7 +60,10 @@ async def _supervise(settings: Settings, running: Running) -> None:
     supervisor = Supervisor(
         variables_of(running), graceful_seconds=settings.graceful_seconds, health_port=settings.health_port
     )
-    await supervisor.run(stopping_at_signals())
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await supervisor.run(stopping)
 
 
 def variables_of(running: Running) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from services.ending import CLOSES_WITHIN_SECONDS
 from services.settings import PREFIX
 from services.tasks import end
 
@@ -21,6 +22,8 @@ PARENT: Final = "VOUCHER_LEDGER_PARENT_PID"
 
 _PAUSE_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 _STABLE_SECONDS: Final = 30.0
+_SAID_WITHIN_SECONDS: Final = 5.0
+"""Longer than a service takes to say why it has not ended; see ``ending``."""
 
 
 class Supervisor:
@@ -85,7 +88,9 @@ class Supervisor:
             return
         process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), self._graceful_seconds + 5)
+            await asyncio.wait_for(
+                process.wait(), self._graceful_seconds + CLOSES_WITHIN_SECONDS + _SAID_WITHIN_SECONDS
+            )
         except TimeoutError:
             process.kill()
             await process.wait()

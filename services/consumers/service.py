@@ -1,4 +1,4 @@
-"""A consumer as a FastStream app: its broker, its ledger, its readers, and how it starts and stops."""
+"""A consumer: its broker, its ledger, its readers, what it does beside reading, and whether all of it is well."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import stamina
 import structlog
-from faststream import AckPolicy, FastStream
+from faststream import AckPolicy
 from faststream.redis import RedisBroker, StreamSub
 from faststream.redis.subscriber.usecases import StreamBatchSubscriber
 
@@ -18,6 +18,7 @@ from services import logs, metrics
 from services.backlog import Backlog
 from services.broker import AWAY, GROUP, InboundStream
 from services.consumers import rounds
+from services.consumers.app import App
 from services.consumers.claims import Claimer
 from services.consumers.intake import Intake, RawEntry
 from services.consumers.limits import Limits
@@ -61,21 +62,6 @@ async def batch_decoder(message: Any) -> list[RawEntry]:
     return list(map(RawEntry, raw["message_ids"], raw["data"]))
 
 
-class _App(FastStream):
-    """A FastStream app that remembers that it was told to end: also while it still waits for its servers."""
-
-    stopping = False
-    told_by_reader = False
-
-    def exit(self) -> None:
-        # FastStream stops a reader that cannot go on (its group is gone, say) and then calls this, as a signal does. But a
-        # signal is heard by the loop itself, in no task.
-        if not self.stopping:
-            self.told_by_reader = asyncio.current_task() is not None
-        self.stopping = True
-        super().exit()
-
-
 class Consumer:
     """One of the three consumers, from its settings. Nothing is connected before the app starts."""
 
@@ -93,7 +79,7 @@ class Consumer:
             logger=logging.getLogger("voucher_ledger.broker"),
             log_level=logging.DEBUG,
         )
-        self.app = _App(self.broker, logger=None, lifespan=self._life)
+        self.app = App(self.broker, graceful_seconds=settings.graceful_seconds, logger=None, lifespan=self._life)
         self._readers: list[tuple[str, StreamBatchSubscriber]] = []
         self._intake: Intake | None = None
         self._claimer: Claimer | None = None

@@ -16,6 +16,7 @@ from commands import environment
 from chaos.lines import Line, url_of_broker, url_of_database
 from chaos.servers import Servers
 from services.embedded.postgres import PORT
+from services.ending import HUNG
 from services.tasks import end
 
 KINDS: Final = ("issued", "redeemed", "exhausted", "notifier")
@@ -26,7 +27,7 @@ WAIT_SECONDS: Final = 10.0
 CLAIM_IDLE_SECONDS: Final = 2.0
 GRACEFUL_SECONDS: Final = 3.0
 ENDS_WITHIN_SECONDS: Final = 30.0
-"""A service that was told to end and has not by then is at fault."""
+"""A service that was told to end and has not by then is at fault; it says itself where it hangs before that, and ends."""
 
 _SETTINGS: Final = {
     "VOUCHER_LEDGER_CLAIM_IDLE_SECONDS": str(CLAIM_IDLE_SECONDS), "VOUCHER_LEDGER_CLAIM_EVERY_SECONDS": "0.5",
@@ -100,6 +101,7 @@ class Fleet:
         async with self._changing[name]:
             status = await self._end(name)
             # One that was started a moment ago has not got as far as to listen to signals.
+            assert status != HUNG, f"{name} did not end by itself, and was at: {self._hung_at()}"
             if status not in {None, 0, -signal.SIGTERM}:
                 self.deaths[f"{kind_of(name)} ({status}, when told to end)"] += 1
             self._start(name, ahead_seconds)
@@ -145,6 +147,9 @@ class Fleet:
             self._processes[name] = subprocess.Popen(
                 [sys.executable, *command, "run", kind_of(name)], env=environment(**urls, **self._settings), stderr=log
             )
+
+    def _hung_at(self) -> str:
+        return "\n".join(line for line in self.log.read_text().splitlines() if "ended by force" in line)
 
     async def _end(self, name: str) -> int | None:
         process = self._processes.pop(name, None)

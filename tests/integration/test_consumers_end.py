@@ -2,12 +2,17 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
+from unittest import mock
 
 import pytest
 from events_made import issue_event, uscc
 from eventually import eventually
 from line import BUILD, CHENGDU, dead_letters, entries_of, held_head, pending, quick_settings, running, send
 
+from services import logs
+from services.broker import InboundStream
+from services.consumers.intake import RawEntry
 from services.consumers.service import Consumer
 
 ISSUED = f"voucher.issued:{CHENGDU}"
@@ -68,3 +73,44 @@ async def test_ended_by_one_of_its_readers_is_failed(settings):
     consumer.app.exit()
     await told_to_end(consumer)
     assert consumer.failed
+
+
+async def test_told_to_end_in_the_midst_of_its_start_it_ends_and_leaves_no_reader(settings, redis, monkeypatch):
+    consumer = BUILD["issued"](settings.model_copy(update={"readers": 2}))
+    _, *others = consumer.broker.subscribers
+    begun = asyncio.Event()
+
+    async def start_that_takes_long() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(others[0], "start", start_that_takes_long)
+    with mock.patch.object(logs, "set_up"):
+        running = asyncio.create_task(consumer.run())
+        await asyncio.wait_for(begun.wait(), 10)
+        before = asyncio.all_tasks()
+        await told_to_end(consumer)
+        await asyncio.wait_for(running, 10)
+    assert not consumer.failed
+    assert [task for task in before if "_consume" in repr(task.get_coro()) and not task.done()] == []
+
+
+async def test_a_reader_that_loses_its_cancellation_is_ended_all_the_same(settings, redis, monkeypatch):
+    settings = settings.model_copy(update={"graceful_seconds": 0.1})
+    lost: list[str] = []
+
+    async def take(_: InboundStream, entries: Sequence[RawEntry]) -> None:
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                lost.append(entries[0].id.decode())
+                if len(lost) > 1:
+                    raise
+
+    async with running("issued", settings) as consumer:
+        monkeypatch.setattr(consumer, "take", take)
+        await send(redis, issue_event("V0"))
+        await eventually(lambda: pending(redis, ISSUED))
+        await asyncio.wait_for(consumer.app.stop(), 10)
+        assert len(lost) == 2

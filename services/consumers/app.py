@@ -1,0 +1,68 @@
+"""A consumer as a FastStream app: how it runs until it is told to end, and that nothing of it is left then."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from faststream import FastStream
+from faststream.redis import RedisBroker
+from faststream.redis.subscriber.usecases import StreamBatchSubscriber
+
+from services.ending import at_signals
+from services.tasks import end
+
+
+class App(FastStream):
+    """A FastStream app that remembers that it was told to end, also while it still waits for its servers, and by whom."""
+
+    def __init__(self, broker: RedisBroker, *, graceful_seconds: float, **named: Any) -> None:
+        super().__init__(broker, **named)
+        self._graceful_seconds = graceful_seconds
+        self._told = asyncio.Event()
+        self.told_by_reader = False
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to end."""
+        return self._told.is_set()
+
+    def exit(self) -> None:
+        """End the app; called by a signal, and by FastStream itself for a reader that cannot go on (its group is gone, say)."""
+        # A signal is heard by the loop itself, in no task.
+        if not self.stopping:
+            self.told_by_reader = asyncio.current_task() is not None
+        self._told.set()
+
+    async def run(self, *_: Any, **__: Any) -> None:
+        """Run until told to end.
+
+        FastStream's own way ends what is started while it still starts more, which fails, or goes on reading, as it comes. Here
+        a start that is not over is cancelled, and what it started is stopped.
+        """
+        at_signals(self.exit, self._graceful_seconds)
+        async with self.lifespan_context():
+            starting, told = asyncio.create_task(self.start()), asyncio.create_task(self._told.wait())
+            try:
+                await asyncio.wait([starting, told], return_when=asyncio.FIRST_COMPLETED)
+                if starting.done():
+                    starting.result()
+                    await told
+            finally:
+                await end(starting, told)
+                await self.stop()
+
+    async def stop(self) -> None:
+        """Give the batches in hand their time, then cancel the readers until they have ended."""
+        # FastStream cancels them once, and forgets them: a cancellation that is lost on the way would leave one holding its batch.
+        reading = list(self._reading())
+        try:
+            await super().stop()
+        finally:
+            await end(*reading)
+
+    def _reading(self) -> Iterator["asyncio.Task[Any]"]:
+        current = asyncio.current_task()
+        for broker in self.brokers:
+            for subscriber in broker.subscribers:
+                if isinstance(subscriber, StreamBatchSubscriber):
+                    yield from (task for task in subscriber.tasks if task is not current)
