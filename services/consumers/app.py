@@ -1,7 +1,6 @@
 """A consumer as a FastStream app: how it runs until it is told to end, and that nothing of it is left then."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 from faststream import FastStream
@@ -52,17 +51,25 @@ class App(FastStream):
                 await self.stop()
 
     async def stop(self) -> None:
-        """Give the batches in hand their time, then cancel the readers until they have ended."""
-        # FastStream cancels them once, and forgets them: a cancellation that is lost on the way would leave one holding its batch.
-        reading = list(self._reading())
+        """Give the batches in hand their time, then cancel the readers until they have ended, and only then disconnect."""
+        # FastStream cancels each once, forgets it, and disconnects: one whose cancellation is lost would go on holding its batch,
+        # and one that is on its way out would connect again, with nobody left to end that.
+        readers, reading = self._readers(), self._reading()
         try:
-            await super().stop()
+            await asyncio.gather(*(reader.stop() for reader in readers))
         finally:
             await end(*reading)
+            await end(*self._reading())  # begun again meanwhile, as FastStream does with one that fails
+            await super().stop()
 
-    def _reading(self) -> Iterator["asyncio.Task[Any]"]:
+    def _readers(self) -> list[StreamBatchSubscriber]:
+        return [
+            subscriber
+            for broker in self.brokers
+            for subscriber in broker.subscribers
+            if isinstance(subscriber, StreamBatchSubscriber)
+        ]
+
+    def _reading(self) -> list["asyncio.Task[Any]"]:
         current = asyncio.current_task()
-        for broker in self.brokers:
-            for subscriber in broker.subscribers:
-                if isinstance(subscriber, StreamBatchSubscriber):
-                    yield from (task for task in subscriber.tasks if task is not current)
+        return [task for reader in self._readers() for task in reader.tasks if task is not current]
