@@ -1,17 +1,16 @@
-"""How inbound streams stand, looked at for the metrics: two round trips to the broker, however many streams there are."""
+"""How inbound streams stand, as the metrics tell it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from services import metrics
-from services.broker import DEAD_LETTERS, GROUP, InboundStream
+from services.broker import DEAD_LETTERS, InboundStream
+from services.queues import inbound_queues
 
-_BEFORE_THE_FIRST: Final = b"0-0"
 _OF_STREAMS: Final = (
     metrics.STREAM_LAG, metrics.STREAM_WAITING_SECONDS, metrics.STREAM_PENDING, metrics.STREAM_PENDING_SECONDS,
 )  # fmt: skip
@@ -61,51 +60,14 @@ class Backlog:
                 gauge.set(figure)
 
     async def _stand(self) -> dict[str, _Stand]:
-        keys = [stream.key for stream in self.streams]
-        async with self.redis.pipeline(transaction=False) as pipeline:
-            pipeline.time()
-            for key in keys:
-                pipeline.xinfo_groups(key)
-                pipeline.xpending(key, GROUP)
-                pipeline.xlen(key)
-            time, *answers = await pipeline.execute(raise_on_error=False)
-        seconds, microseconds = _unless(time)
-        now_ms = seconds * 1000 + microseconds // 1000
-        # A stream that nobody has read yet has no group, or does not exist.
-        groups = [_ours(_unless(answer, "no such key", ())) for answer in answers[0::3]]
-        pending = [_unless(answer, "NOGROUP", {"pending": 0, "min": None}) for answer in answers[1::3]]
-        lengths = [_unless(answer) for answer in answers[2::3]]
-        async with self.redis.pipeline(transaction=False) as pipeline:
-            for key, group in zip(keys, groups, strict=True):
-                pipeline.xrange(key, min=f"({group['last-delivered-id'].decode()}", count=1)
-            firsts = await pipeline.execute()
+        rows = await inbound_queues(self.redis, [stream.key for stream in self.streams])
         return {
-            key: _Stand(
-                _lag(group, length), _age(first[0][0] if first else None, now_ms), held["pending"], _age(held["min"], now_ms)
+            row.stream: _Stand(
+                # Where entries were taken off unread the broker cannot tell.
+                nan if row.lag is None else row.lag,
+                row.oldest_waiting_seconds or 0,
+                row.pending or 0,
+                row.oldest_pending_seconds or 0,
             )
-            for key, group, held, length, first in zip(keys, groups, pending, lengths, firsts, strict=True)
-        }  # fmt: skip
-
-
-def _unless(answer: Any, error: str | None = None, instead: Any = None) -> Any:
-    """Return the broker's answer; something instead of it where it is this error. Raises any other."""
-    if not isinstance(answer, RedisError):
-        return answer
-    if error is not None and error in str(answer):
-        return instead
-    raise answer
-
-
-def _ours(groups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the services' group; where there is none, as much of it as says that it was given nothing yet."""
-    return next((one for one in groups if one["name"] == GROUP.encode()), {"last-delivered-id": _BEFORE_THE_FIRST})
-
-
-def _lag(group: Mapping[str, Any], length: int) -> float:
-    lag = group.get("lag", length)
-    return nan if lag is None else float(lag)
-
-
-def _age(entry_id: bytes | None, now_ms: int) -> float:
-    """Return the seconds since an entry was sent: its id begins with that moment, in milliseconds."""
-    return 0.0 if entry_id is None else max(now_ms - int(entry_id.split(b"-")[0]), 0) / 1000
+            for row in rows
+        }

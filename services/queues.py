@@ -1,11 +1,11 @@
 """How the queues stand: for each stream what waits, what is pending and since when, who reads it, and what became a dead letter.
 
-All streams are asked in two rounds of the broker's, however many they are: it may be asked every second.
+All streams are asked in a few rounds of the broker's, however many they are: it may be asked every second.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from redis.asyncio import Redis
@@ -38,7 +38,7 @@ class Queue:
     pending: int | None
     oldest_pending_seconds: float | None
     consumers: int | None
-    dead_letters: int
+    dead_letters: int = 0
     last_read_seconds: float | None = None
     """How long ago the last of the consumers asked for entries; a dead one stays in the group for a while."""
     oldest_pending_deliveries: int | None = None
@@ -69,24 +69,36 @@ async def queues(
 
     ``dead_letters``, by stream, is counted on the broker where it is not given.
     """
-    inbound = [stream.key for stream in inbound_streams(policies)]
-    plain = [*(notification_stream(programme) for programme in policies), DEAD_LETTERS]
-    now_ms = await _now_ms(redis)
     # What waits and what is pending first: what is not any more by then is counted where it has come to.
-    groups = dict(zip(inbound, await _asked(redis, _about_group, inbound), strict=True))
+    rows = await inbound_queues(redis, [stream.key for stream in inbound_streams(policies)])
+    rows += await _plain_queues(redis, [*(notification_stream(programme) for programme in policies), DEAD_LETTERS])
+    letters = await _letters_by_stream(redis, letters_counted_max) if dead_letters is None else dead_letters
+    return [
+        row if row.stream == DEAD_LETTERS else replace(row, dead_letters=letters.get(row.stream, 0)) for row in rows
+    ]
+
+
+async def inbound_queues(redis: Redis, keys: Sequence[str]) -> list[Queue]:
+    """Return a row for each of these inbound streams, without its dead letters. Raises what the broker raises."""
+    now_ms = await _now_ms(redis)
+    groups = dict(zip(keys, await _asked(redis, _about_group, keys), strict=True))
     read = {key: answers for key, answers in groups.items() if _group(answers[0]) is not None}
     last = {key: _last_delivered(answers[0]) for key, answers in read.items()}
     oldest = dict(
         zip(read, await _asked(redis, lambda pipe, key: _about_oldest(pipe, key, last[key]), read), strict=True)
     )
-    streams = dict(zip([*inbound, *plain], await _asked(redis, _about_stream, [*inbound, *plain]), strict=True))
-    letters = await _letters_by_stream(redis, letters_counted_max) if dead_letters is None else dead_letters
-    rows = []
-    for key in inbound:
-        told = _Told(key, streams[key], letters.get(key, 0), now_ms)
-        rows.append(_inbound(told, groups[key], oldest[key]) if key in read else _unread(told))
-    rows += [_plain(_Told(key, streams[key], 0, now_ms)) for key in plain]
-    return rows
+    told = [
+        _Told(key, answers, now_ms) for key, answers in zip(keys, await _asked(redis, _about_stream, keys), strict=True)
+    ]
+    return [_inbound(one, groups[one.key], oldest[one.key]) if one.key in read else _unread(one) for one in told]
+
+
+async def _plain_queues(redis: Redis, keys: Sequence[str]) -> list[Queue]:
+    now_ms = await _now_ms(redis)
+    return [
+        _plain(_Told(key, answers, now_ms))
+        for key, answers in zip(keys, await _asked(redis, _about_stream, keys), strict=True)
+    ]
 
 
 _Answers: TypeAlias = list[Any]
@@ -98,7 +110,6 @@ class _Told:
 
     key: str
     answers: _Answers
-    dead_letters: int
     now_ms: int
 
     @property
@@ -186,7 +197,6 @@ def _inbound(told: _Told, group_answers: _Answers, oldest: _Answers) -> Queue:
         pending,
         told.age(summary["min"]) if pending else None,
         len(readers),
-        told.dead_letters,
         last_read_seconds=min((reader.last_read_seconds for reader in readers), default=None),
         oldest_pending_deliveries=int(first_pending[0]["times_delivered"]) if pending and first_pending else None,
         oldest_waiting_seconds=told.age(waiting[0][0]) if waiting else None,
@@ -202,14 +212,16 @@ def _unread(told: _Told) -> Queue:
     first = (told.answers[1] or {}).get("first-entry")
     oldest = told.age(first[0]) if first else None
     return Queue(
-        told.key, told.length, told.length, None, None, None, told.dead_letters,
+        told.key, told.length, told.length, None, None, None,
         oldest_waiting_seconds=oldest, entered=told.entered, last_id=told.last_id, acknowledged=0,
     )  # fmt: skip
 
 
 def _plain(told: _Told) -> Queue:
     letters = told.length if told.key == DEAD_LETTERS else 0
-    return Queue(told.key, told.length, None, None, None, None, letters, entered=told.entered, last_id=told.last_id)
+    return Queue(
+        told.key, told.length, None, None, None, None, dead_letters=letters, entered=told.entered, last_id=told.last_id
+    )
 
 
 async def _letters_by_stream(redis: Redis, at_most: int) -> Counter[str]:
