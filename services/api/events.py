@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from schemas.codes import DeadLetterReason
 from schemas.decoding import UndecodableError
-from services.api import told
+from services.api import told, told_of_streams
 from services.api.access import Caller, Known
 from services.api.answers import Document
 from services.api.bodies import Events, request_body
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1", tags=["events"], default_response_class=Documen
 @router.post(
     "/events",
     status_code=202,
-    responses=told.answers(told.PostedEvents, 400, 413, 415, status=202),
+    responses=told.answers(told_of_streams.PostedEvents, 400, 413, 415, status=202),
     openapi_extra=request_body(),
 )
 async def post_events(events: Events, caller: Known, shared: Shared) -> Document:

@@ -8,7 +8,7 @@ import asyncpg
 from fastapi import APIRouter, Query
 from redis.exceptions import RedisError
 
-from services.api import told
+from services.api import told_of_streams
 from services.api.answers import Document
 from services.api.problems import Problem
 from services.api.resources import Resources, Shared
@@ -29,7 +29,7 @@ class _Check(NamedTuple):
     answer: Answer
 
 
-@router.get("/livez", responses={200: {"model": told.Health}})
+@router.get("/livez", responses={200: {"model": told_of_streams.Health}})
 async def livez() -> Document:
     """Say whether the process answers."""
     return Document(Answer(ok=True, because="alive")._asdict())
@@ -38,9 +38,9 @@ async def livez() -> Document:
 @router.get(
     "/readyz",
     responses={
-        200: {"model": told.Health},
+        200: {"model": told_of_streams.Health},
         422: {"model": Problem, "description": "The request is not valid."},
-        503: {"model": told.Health, "description": "It cannot."},
+        503: {"model": told_of_streams.Health, "description": "It cannot."},
     },
 )
 async def readyz(

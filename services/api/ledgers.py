@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from fastapi import APIRouter
 
-from services.api import access, told
+from services.api import access, told, told_of_ledgers
 from services.api.access import Known
 from services.api.answers import Document
 from services.api.parameters import (
@@ -31,7 +31,7 @@ from services.readmodel.entries import LIMIT_MAX, page
 router = APIRouter(prefix="/v1/programmes", tags=["ledgers"], default_response_class=Document)
 
 
-@router.get("", responses=told.answers(told.Programmes))
+@router.get("", responses=told.answers(told_of_ledgers.Programmes))
 async def programmes(caller: Known, shared: Shared) -> Document:
     """List the programmes that the caller may read, or that accredit them as a provider: their rules in short, and where they stand."""
     found = await overview.programmes(shared.pool, shared.known)
@@ -44,7 +44,7 @@ async def programmes(caller: Known, shared: Shared) -> Document:
     })  # fmt: skip
 
 
-@router.get("/{code}/statement", responses=told.answers(told.Statement, 404))
+@router.get("/{code}/statement", responses=told.answers(told_of_ledgers.Statement, 404))
 async def statement(code: Programme, caller: Known, shared: Shared, limit: Limit = LIMIT) -> Document:
     """Tell a programme's budget, closures and payables, and the first of its quotas and vouchers; `next` says what to go on after."""
     access.require_reader(caller, code)
@@ -53,7 +53,7 @@ async def statement(code: Programme, caller: Known, shared: Shared, limit: Limit
     return Document({**found.statement.to_json(), "next": more})
 
 
-@router.get("/{code}/quotas", responses=told.answers(told.Quotas, 404))
+@router.get("/{code}/quotas", responses=told.answers(told_of_ledgers.Quotas, 404))
 async def quotas(
     code: Programme, caller: Known, shared: Shared, after: QuotaAfter = "", limit: Limit = LIMIT
 ) -> Document:
@@ -64,7 +64,7 @@ async def quotas(
     return Document({"quotas": [quota.to_json() for quota in found.quotas], "next": _quota_cursor(found.next)})
 
 
-@router.get("/{code}/vouchers", responses=told.answers(told.Vouchers, 404))
+@router.get("/{code}/vouchers", responses=told.answers(told_of_ledgers.Vouchers, 404))
 async def vouchers(code: Programme, caller: Known, shared: Shared, after: After = 0, limit: Limit = LIMIT) -> Document:
     """List a programme's vouchers in the order in which they were issued; `after` and `next` are positions."""
     access.require_reader(caller, code)
@@ -72,7 +72,7 @@ async def vouchers(code: Programme, caller: Known, shared: Shared, after: After 
     return Document({"vouchers": [voucher.to_json() for voucher in found.vouchers], "next": found.next})
 
 
-@router.get("/{code}/vouchers/{voucher_id}", responses=told.answers(told.VoucherState, 404))
+@router.get("/{code}/vouchers/{voucher_id}", responses=told.answers(told_of_ledgers.VoucherState, 404))
 async def voucher(
     code: Programme, voucher_id: VoucherPath, caller: Known, shared: Shared, limit: Limit = LIMIT
 ) -> Document:
@@ -108,7 +108,7 @@ async def _of_providers(
     return None
 
 
-@router.get("/{code}/enterprises/{uscc}", responses=told.answers(told.Enterprise, 404))
+@router.get("/{code}/enterprises/{uscc}", responses=told.answers(told_of_ledgers.Enterprise, 404))
 async def enterprise(
     code: Programme, uscc: UsccPath, caller: Known, shared: Shared, after: After = 0, limit: Limit = LIMIT
 ) -> Document:
@@ -118,7 +118,7 @@ async def enterprise(
     return Document(found.to_json())
 
 
-@router.get("/{code}/providers/{uscc}", responses=told.answers(told.Provider, 404))
+@router.get("/{code}/providers/{uscc}", responses=told.answers(told_of_ledgers.Provider, 404))
 async def provider(
     code: Programme, uscc: UsccPath, caller: Known, shared: Shared, after: After = 0, limit: Limit = LIMIT
 ) -> Document:
@@ -128,7 +128,7 @@ async def provider(
     return Document(found.to_json())
 
 
-@router.get("/{code}/entries", responses=told.answers(told.Entries, 404))
+@router.get("/{code}/entries", responses=told.answers(told_of_ledgers.Entries, 404))
 async def entries(
     code: Programme, caller: Known, shared: Shared, after: After = 0, limit: Limit = LIMIT,
     enterprise: Enterprise = None, provider: Provider = None, voucher: Voucher = None, of_code: OfCode = None,

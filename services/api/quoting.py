@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from schemas.codes import DeadLetterReason
 from schemas.decoding import UndecodableError
 from schemas.events import Event, VoucherRedeemed
-from services.api import told
+from services.api import told, told_of_ledgers
 from services.api.access import Caller, Known
 from services.api.answers import Document
 from services.api.bodies import Events, request_body
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1/programmes", tags=["ledgers"], default_response_c
 
 @router.post(
     "/{code}/quote",
-    responses=told.answers(told.Quotes, 400, 404, 413, 415),
+    responses=told.answers(told_of_ledgers.Quotes, 400, 404, 413, 415),
     openapi_extra=request_body(),
 )
 async def quote(code: Programme, events: Events, caller: Known, shared: Shared) -> Document:

@@ -7,37 +7,33 @@ no room for another dead letter, or when nearly all of it would be one (see ``li
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final, NamedTuple, TypeVar
 
-import stamina
 import structlog
 from msgspec import Struct
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from schemas.codes import DeadLetterReason
 from schemas.decoding import UndecodableError
 from services import metrics
-from services.broker import AWAY, InboundStream
-from services.consumers.deadletters import DeadLetter, DeadLettersFullError, keep
+from services.broker import InboundStream
+from services.consumers.deadletters import DeadLetter, keep
+from services.consumers.holding import PAUSE_SECONDS_FIRST, Health, Holding
 from services.consumers.limits import Lately, Limits
 from services.consumers.reading import original_bytes, read_entry
 from services.consumers.tally import Tally, by_reason
 from services.failures import told
 from services.ledger.append import Ledger
 from services.ledger.batch import Outcome, Rejected
-from services.ledger.database import is_of_the_database
 from services.ledger.entry import KINDS, Inbound, inbound
 from services.tracing import Tracer, Untraced, What
 
 log = structlog.get_logger()
 Result = TypeVar("Result")
 
-PAUSE_SECONDS_FIRST: Final = 0.1
 READ_AT_ONCE: Final = 20
 """Entries that are read before the others on the loop get their turn."""
 UNDECIDABLE_MAX: Final = 10
@@ -78,37 +74,6 @@ class _Sorted:
 
 
 @dataclass(slots=True)
-class Health:
-    """What readiness tells of a consumer."""
-
-    holding: dict[object, tuple[float, str]] = field(default_factory=dict)
-    """Since when and why what is in hand is held, by the task that has it."""
-    troubles: dict[str, str] = field(default_factory=dict)
-    """What is done beside reading, and last failed: why."""
-    undecidable: int = 0
-    dead_letters: int = 0
-    entries: int = 0
-
-    @contextmanager
-    def in_hand(self) -> Iterator[None]:
-        """Forget at the end of the context that what this task has in hand was held."""
-        try:
-            yield
-        finally:
-            self.holding.pop(asyncio.current_task(), None)
-
-    def held(self, seconds: float) -> str | None:
-        """Return why a batch is held for longer than this, None when none is."""
-        now = asyncio.get_running_loop().time()
-        return next((because for since, because in self.holding.values() if now - since > seconds), None)
-
-    def held_seconds(self) -> float:
-        """Return for how long the batch that is held longest has been, 0 when none is."""
-        now = asyncio.get_running_loop().time()
-        return max((now - since for since, _ in self.holding.values()), default=0.0)
-
-
-@dataclass(slots=True)
 class Intake:
     """The way of a batch into the ledger."""
 
@@ -118,7 +83,11 @@ class Intake:
     limits: Limits = field(default_factory=Limits)
     health: Health = field(default_factory=Health)
     tracer: Tracer = field(default_factory=Untraced)
+    _holding: Holding = field(init=False)
     _lately: dict[str, Lately] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._holding = Holding(self.health, self.retry_seconds_max)
 
     async def take(self, stream: InboundStream, entries: Sequence[RawEntry]) -> None:
         """See every entry to its fate. When this returns, the batch may be acknowledged.
@@ -154,7 +123,7 @@ class Intake:
         if letters:
             with self.health.in_hand():
                 await self._until_not_nearly_all(stream, lately)
-                await self._hold(lambda: keep(self.redis, stream.key, letters, self.limits.room(lately)))
+                await self._holding.until_done(lambda: keep(self.redis, stream.key, letters, self.limits.room(lately)))
             self._tell(stream, letters)
         self.health.entries += len(entries)
         log.info(
@@ -196,7 +165,7 @@ class Intake:
         pause = PAUSE_SECONDS_FIRST
         while True:
             try:
-                outcomes = await self._hold(lambda: self.ledger.append(programme, batch.events))
+                outcomes = await self._holding.until_done(lambda: self.ledger.append(programme, batch.events))
             except Exception:
                 # What is left is a mistake of ours. It must not take its neighbours along.
                 log.exception("batch failed, trying one by one", programme=programme, events=len(batch.events))
@@ -222,7 +191,7 @@ class Intake:
         undecidable = 0
         for entry_id, event in zip(*batch, strict=True):
             try:
-                (outcome,) = await self._hold(lambda one=event: self.ledger.append(programme, [one]))  # type: ignore[misc]  # a default binds it now
+                (outcome,) = await self._holding.until_done(lambda one=event: self.ledger.append(programme, [one]))  # type: ignore[misc]  # a default binds it now
             except Exception as error:
                 log.exception("undecidable", programme=programme, entry_id=entry_id.decode())
                 undecidable += 1
@@ -230,7 +199,7 @@ class Intake:
                 if found.mistakes_lately + undecidable > UNDECIDABLE_MAX:
                     count = found.mistakes_lately + undecidable
                     because = f"{count} of a stream's last events are undecidable, this one by {told(error)}"
-                    self._held(f"{because}: is this release broken?")
+                    self.health.hold(f"{because}: is this release broken?")
                     found.tally.add(programme, outcomes)
                     return None
             else:
@@ -244,50 +213,14 @@ class Intake:
         """Hold the stream while nearly all that it brought lately would be dead letters. What could be decided is decided."""
         pause = PAUSE_SECONDS_FIRST
         while (because := self.limits.because_of_share(stream.key, lately)) is not None:
-            self._held(because)
+            self.health.hold(because)
             await asyncio.sleep(pause)
             pause = min(pause * 2, self.retry_seconds_max)
-
-    async def _hold(self, act: Callable[[], Awaitable[Result]]) -> Result:
-        """Do it, however long the database or the broker is away or refuses us, or has no room for a dead letter."""
-        try:
-            return await self._try(act)
-        except Exception as error:
-            if not _is_not_the_events(error):
-                raise
-        await asyncio.sleep(PAUSE_SECONDS_FIRST)
-        # Only now: the retries' own objects are in cycles with what they return, and a collection of many of them takes long.
-        retries = stamina.retry_context(
-            on=_is_not_the_events, attempts=None, timeout=None,
-            wait_initial=PAUSE_SECONDS_FIRST, wait_max=self.retry_seconds_max, wait_jitter=PAUSE_SECONDS_FIRST,
-        )  # fmt: skip
-        async for attempt in retries:
-            with attempt:
-                return await self._try(act)
-        raise AssertionError("the retries do not end by themselves")
-
-    async def _try(self, act: Callable[[], Awaitable[Result]]) -> Result:
-        try:
-            return await act()
-        except Exception as error:
-            if _is_not_the_events(error):
-                self._held(told(error))
-            raise
-
-    def _held(self, because: str) -> None:
-        task = asyncio.current_task()
-        since, _ = self.health.holding.get(task, (asyncio.get_running_loop().time(), ""))
-        self.health.holding[task] = since, because
-        log.warning("held", because=because)
 
     def _tell(self, stream: InboundStream, letters: Sequence[DeadLetter]) -> None:
         self.health.dead_letters += len(letters)
         metrics.observe_dead_letters(KINDS[stream.type], [letter.reason for letter in letters])
         log.warning("dead letters", stream=stream.key, count=len(letters), reasons=by_reason(letters))
-
-
-def _is_not_the_events(error: Exception) -> bool:
-    return is_of_the_database(error) or isinstance(error, (RedisError, DeadLettersFullError, *AWAY))
 
 
 def _undecidable(entry_id: bytes, raw: bytes, error: Exception) -> DeadLetter:

@@ -17,7 +17,7 @@ from events_made import (
 from eventually import eventually
 from line import quick_settings, running, send
 
-from services.api import told
+from services.api import told, told_of_ledgers, told_of_streams
 from services.ledger import read
 from services.ledger.policies import Policies
 from services.ledger.read import Of
@@ -63,18 +63,21 @@ async def test_each_answer_is_the_document_that_the_ledger_gives_and_of_the_form
     history = await accounts.voucher(pool, CHENGDU, "V-1", policies)
     rows = [entry.to_json() for entry in await read.entries(pool, CHENGDU, limit=1_000)]
     expected = {
-        f"{BASE}/statement": (told.Statement, found.body),
-        f"{BASE}/quotas": (told.Quotas, {"quotas": statement["quotas"], "next": None}),
-        f"{BASE}/vouchers": (told.Vouchers, {"vouchers": statement["vouchers"], "next": None}),
-        f"{BASE}/vouchers/V-1": (told.VoucherState, {**history.to_json(), "next": None}),
-        f"{BASE}/entries": (told.Entries, {"programme": CHENGDU, "position": len(rows), "entries": rows, "next": None}),
-        f"{BASE}/enterprises/{ENTERPRISE}": (told.Enterprise, None),
-        f"{BASE}/providers/{FIRST}": (told.Provider, None),
-        f"{BASE}/vouchers/NOT-YET": (told.VoucherState, None),
-        "/v1/programmes": (told.Programmes, None),
-        "/v1/queues": (told.Queues, None),
-        "/v1/dead-letters": (told.DeadLetters, {"dead_letters": [], "next": None}),
-        "/livez": (told.Health, {"ok": True, "because": "alive"}),
+        f"{BASE}/statement": (told_of_ledgers.Statement, found.body),
+        f"{BASE}/quotas": (told_of_ledgers.Quotas, {"quotas": statement["quotas"], "next": None}),
+        f"{BASE}/vouchers": (told_of_ledgers.Vouchers, {"vouchers": statement["vouchers"], "next": None}),
+        f"{BASE}/vouchers/V-1": (told_of_ledgers.VoucherState, {**history.to_json(), "next": None}),
+        f"{BASE}/entries": (
+            told_of_ledgers.Entries,
+            {"programme": CHENGDU, "position": len(rows), "entries": rows, "next": None},
+        ),
+        f"{BASE}/enterprises/{ENTERPRISE}": (told_of_ledgers.Enterprise, None),
+        f"{BASE}/providers/{FIRST}": (told_of_ledgers.Provider, None),
+        f"{BASE}/vouchers/NOT-YET": (told_of_ledgers.VoucherState, None),
+        "/v1/programmes": (told_of_ledgers.Programmes, None),
+        "/v1/queues": (told_of_streams.Queues, None),
+        "/v1/dead-letters": (told_of_streams.DeadLetters, {"dead_letters": [], "next": None}),
+        "/livez": (told_of_streams.Health, {"ok": True, "because": "alive"}),
     }
     for path, (form, body) in expected.items():
         answer = await client.get(path)
@@ -176,7 +179,7 @@ async def test_a_quote_is_the_answer_that_the_ledger_would_give_and_nothing_is_w
     ]  # fmt: skip
     answer = await client.post(f"{BASE}/quote", events, "application/cloudevents-batch+json; charset=utf-8")
     assert answer.status == 200
-    told.Quotes.model_validate(answer.body)
+    told_of_ledgers.Quotes.model_validate(answer.body)
     found = [(one["outcome"], one.get("code")) for one in answer.body["events"]]
     assert found == [
         ("accepted", None), ("refused", "voucher_exists"), ("duplicate", None), ("accepted", None), ("waiting", None),
@@ -213,7 +216,7 @@ async def test_queues_and_dead_letters_are_those_of_the_command_line(client, red
     assert [one["event"] for one in letters] == ["garbage 0", "garbage 1", "garbage 2"]
     assert {one["reason"] for one in letters} == {"not_json"}
     assert rest["next"] is None
-    told.DeadLetters.model_validate(first)
+    told_of_streams.DeadLetters.model_validate(first)
 
 
 async def _all_dead(redis) -> bool:
@@ -229,7 +232,7 @@ async def test_ready_when_all_is_there_and_the_read_model_keeps_up(client, pool,
     assert [(one["what"], one["ok"]) for one in answer.body["checks"]] == [
         ("database", True), ("broker", True), ("keys", True), ("read model", True),
     ]  # fmt: skip
-    told.Health.model_validate(answer.body)
+    told_of_streams.Health.model_validate(answer.body)
     assert "checks" not in (await client.get("/readyz")).body
     await ledger.append(CHENGDU, [as_inbound(redemption_event("V-0", 500, amount="1.00"))])
 

@@ -10,7 +10,7 @@ from api_client import BATCH, ONE, Client, answering, keys_for
 from events_made import exhausted_event, issue_event, providers_of, raw, redemption_event
 from line import entered, quick_settings, running
 
-from services.api import told
+from services.api import told_of_streams
 from services.broker import FIELD, entries_between
 
 CHENGDU, GUIZHOU = "chengdu-2024", "guizhou-2024"
@@ -57,7 +57,7 @@ async def test_one_event_goes_onto_its_producers_stream_as_it_came(clients, redi
         ],
         "accepted": 1, "malformed": 0, "durable": True,
     }  # fmt: skip
-    told.PostedEvents.model_validate(answer.body)
+    told_of_streams.PostedEvents.model_validate(answer.body)
 
 
 async def test_of_a_batch_each_event_goes_to_its_stream_and_what_is_malformed_is_told_in_its_place(clients, redis):
@@ -67,7 +67,7 @@ async def test_of_a_batch_each_event_goes_to_its_stream_and_what_is_malformed_is
     ])  # fmt: skip
     answer = await clients["both"].post("/v1/events", batch, BATCH)
     assert answer.status == 202
-    told.PostedEvents.model_validate(answer.body)
+    told_of_streams.PostedEvents.model_validate(answer.body)
     found = [(one["status"], one.get("reason"), one.get("stream")) for one in answer.body["events"]]
     assert found == [
         ("accepted", None, f"voucher.issued:{CHENGDU}"), ("malformed", "invalid_data", None),

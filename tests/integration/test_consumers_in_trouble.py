@@ -22,7 +22,7 @@ from line import (
 )
 
 from services.broker import GROUP
-from services.consumers import intake, service
+from services.consumers import holding, intake, service
 from services.consumers.intake import UNDECIDABLE_MAX, Intake
 
 ISSUED = f"voucher.issued:{CHENGDU}"
@@ -303,10 +303,10 @@ async def test_what_was_held_for_no_time_is_let_go_of_at_once():
         return outcome
 
     seen = []
-    held = intake.Intake(ledger=None, redis=None, retry_seconds_max=1)
+    held = holding.Holding(holding.Health(), retry_seconds_max=1)
     gc.disable()
     try:
-        outcome = await held._hold(act)
+        outcome = await held.until_done(act)
         assert seen[0]() is outcome
         del outcome
         assert seen[0]() is None
