@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import sys
+import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -268,11 +269,15 @@ async def test_spans_reach_a_collector(settings, redis, admin, collector, monkey
 
 async def test_a_collector_that_is_away_holds_nobody_up(settings, redis, admin, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-    loop = asyncio.get_running_loop()
+    loop, others = asyncio.get_running_loop(), set(threading.enumerate())
     async with running("issued", settings):
         await send(redis, issue_event("V0", traceparent=parent()))
         await entered(admin, 1)
         await settled(redis, [ISSUED])
         begun = loop.time()
     assert loop.time() - begun < 8
+    # The exporter tries for a while yet, at random moments: drawn from what other tests draw from too.
+    for thread in set(threading.enumerate()) - others:
+        await asyncio.to_thread(thread.join, 60)
+        assert not thread.is_alive()
     assert exporter is spans.exporter
