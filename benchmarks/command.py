@@ -30,6 +30,7 @@ BENCHES: Final = (
     "latency",
     "growth",
     "looking",
+    "looked_at",
     "memory",
     "poison",
     "profiling",

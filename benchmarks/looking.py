@@ -1,26 +1,20 @@
-"""The bench `looking`: how long the monitor takes to answer, on a large ledger, and what looking costs those who decide.
+"""The bench `looking`: how long the monitor takes to answer, on a large ledger; what that costs those who decide is in ``looked_at``.
 
 The answers and the pages are asked of the monitor's own process, over HTTP, one after another, of names drawn at random. The
-ledger has a rare provider and one refusal in a hundred. What it costs is a race of its own: the same backlog with nobody looking,
-and with a monitor that takes everything in while its answers and two pages are asked for once a second.
+ledger has a rare provider and one refusal in a hundred.
 """
 
 import asyncio
-import contextlib
-import http.client
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from benchmarks import machine, race
-from benchmarks.children import Child, ChildError, environment, running
+from benchmarks import machine
+from benchmarks.monitoring import ENFORCES, Asking, monitoring
 from benchmarks.programmes import enterprise
-from benchmarks.race import Beside, Race
 from benchmarks.registry import Sample, contends
 from benchmarks.results import percentile
 from benchmarks.scale import Scale
@@ -28,64 +22,17 @@ from benchmarks.stage import Place, Stage, programmes
 from benchmarks.vouchers import check, issue, opened
 from benchmarks.workload import VOUCHERS_EACH, Producer, read
 from schemas.events import ISSUED, REDEEMED
-from services.addresses import listen, url_of
 from services.ledger.append import Ledger
 from services.ledger.batch import Decided
 from services.ledger.database import connect
 from services.readmodel import activity
 from services.readmodel.tailing import rebuild
-from services.settings import PREFIX
 
-ENFORCES: Final = (
-    "The monitor as it is shipped: every answer whole, of one moment, exact whether the read model keeps up or not; keys are not checked, "
-    "for the requests come from this host."
-)
 _FILL: Final = 5_000
 _REFUSED_OF_A_FILL: Final = 50
-_STARTED_WITHIN_SECONDS: Final = 60
-_LOOK_SECONDS: Final = 1.0
 _OVER_BALANCE: Final = (b'"amount":"0.01"', b'"amount":"2000000.00"')
 
 Routes = Mapping[str, Callable[[random.Random], str]]
-
-
-class Asking:
-    """A client that keeps one connection; it measures what it asks."""
-
-    def __init__(self, url: str) -> None:
-        self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
-
-    def ask(self, path: str) -> float:
-        """Ask for a path; return the seconds until the whole answer was there. Raises ChildError for any but a 200."""
-        began = time.perf_counter()
-        self._connection.request("GET", path)
-        answer = self._connection.getresponse()
-        body = answer.read()
-        took = time.perf_counter() - began
-        if answer.status != http.client.OK:
-            raise ChildError(f"{path}: {answer.status} {body[:200]!r}")
-        return took
-
-
-@contextlib.asynccontextmanager
-async def monitoring(place: Place, folder: Path) -> AsyncIterator[tuple[Child, str]]:
-    """Run the monitor; give its process and its URL once it answers."""
-    with listen("127.0.0.1", 0) as listening:
-        url = url_of(listening)
-    variables = environment(place, folder) | {f"{PREFIX}MONITOR_PORT": url.rpartition(":")[2]}
-    async with running("monitor", ("services.cli", "run", "monitor"), place.folder / "monitor.log", variables) as child:
-        deadline = time.monotonic() + _STARTED_WITHIN_SECONDS
-        while True:
-            child.check()
-            try:
-                await asyncio.to_thread(Asking(url).ask, "/readyz")
-            except (OSError, ChildError):
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(0.1)
-            else:
-                break
-        yield child, url
 
 
 def _routes(producer: Producer, rare: str, entries: int) -> Routes:
@@ -195,61 +142,3 @@ async def _taken_in(place: Place, code: str) -> float:
         return time.monotonic() - began if before is None or after is None else after - before
     finally:
         pool.terminate()
-
-
-def _beside(vouchers: int, details: dict[str, Any]) -> Beside:
-    """Return a monitor and one who looks, beside a race; in the details, how much of a core the monitor's process took."""
-
-    @contextlib.asynccontextmanager
-    async def looking(place: Place, _: list[Child]) -> AsyncIterator[None]:
-        async with monitoring(place, place.folder / "programmes") as (monitor, url):
-            ended = asyncio.Event()
-            before, began = monitor.cpu_seconds(), time.monotonic()
-            looker = asyncio.create_task(_look(url, vouchers, ended))
-            try:
-                yield
-            finally:
-                after = monitor.cpu_seconds()
-                if before is not None and after is not None:
-                    details["monitor_cores"] = round((after - before) / (time.monotonic() - began), 3)
-                ended.set()
-                await looker
-                monitor.check()
-
-    return looking
-
-
-async def _look(url: str, vouchers: int, ended: asyncio.Event) -> None:
-    """Ask for each answer once a second, the names drawn at random, until it is enough."""
-    asking, draw = Asking(url), random.Random(url)
-    base = "/v1/programmes/bench-1"
-    while not ended.is_set():
-        voucher = draw.randrange(vouchers)
-        holder = enterprise(voucher // VOUCHERS_EACH)
-        for path in (
-            "/v1/programmes",
-            f"{base}/statement",
-            f"{base}/vouchers/V-{voucher}",
-            f"{base}/enterprises/{holder}",
-            f"{base}/entries?after={vouchers}",
-            f"{base}/entries?enterprise={holder}",
-            "/v1/queues",
-            "/",
-            "/programmes/bench-1",
-        ):
-            await asyncio.to_thread(asking.ask, path)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), _LOOK_SECONDS)
-
-
-async def _race(looked_at: bool, stage: Stage, scale: Scale, seed: int) -> Sequence[Sample]:
-    details: dict[str, Any] = {}
-    beside = _beside(scale.vouchers, details) if looked_at else None
-    samples = await race.run(
-        stage, Race({"redeemed": 1}), events=scale.events, vouchers=scale.vouchers, seed=seed, beside=beside
-    )
-    return [Sample(one.value, one.unit, one.details | details, of=one.of) for one in samples]
-
-
-contends("looking", "redemptions, 1 process, nobody looking", ENFORCES)(partial(_race, False))
-contends("looking", "redemptions, 1 process, looked at", ENFORCES)(partial(_race, True))

@@ -27,8 +27,8 @@ RATIOS: Final = (
     ),
     Ratio(
         "looking: looked at / nobody looking",
-        "looking/redemptions, 1 process, looked at",
-        "looking/redemptions, 1 process, nobody looking",
+        "looking/redemptions, 1 process: looked at",
+        "looking/redemptions, 1 process: nobody looking",
     ),
 )
 AIMS: Final = (

@@ -25,6 +25,8 @@ _SETTINGS: Final = {
     "timezone": "UTC",
     # Every query of the service has its index; a plan made while a table was small must not outlive that.
     "enable_seqscan": "off",
+    # Nor one that gathers what an index gives in the order asked for, sorts it, and throws all but the first few away.
+    "enable_bitmapscan": "off",
     "jit": "off",
     # A stopped process that holds a programme's head is cut off, so that another can go on.
     "idle_in_transaction_session_timeout": "15s",

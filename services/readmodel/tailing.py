@@ -35,20 +35,17 @@ SELECT head.position AS head, head.policy, cursor.position AS cursor
 FROM head JOIN readmodel.cursor ON cursor.programme = head.programme WHERE head.programme = $1"""
 _TABLES: Final = ("cursor", "coded_entry", "presence", "activity")
 
-# One way through the entries; what comes after it works on its few groups.
+# One way through the entries, by the moment as it stands there: a block has one, and its hour is told of the few groups.
 _FOLD: Final = f"""
-WITH new AS MATERIALIZED (
-  SELECT position, recorded_at, kind, accepted, code, voucher_id, enterprise, provider, amount, granted
-  FROM entry WHERE programme = $1 AND position > $2 AND position <= $3),
-summed AS MATERIALIZED (
-  SELECT date_trunc('hour', recorded_at) AS hour, kind, coalesce(code, '') AS code, provider,
-         (position - 1) >> {CHUNK_BITS} AS chunk,
+WITH summed AS MATERIALIZED (
+  SELECT recorded_at, kind, coalesce(code, '') AS code, provider, (position - 1) >> {CHUNK_BITS} AS chunk,
          count(*) AS entries, coalesce(sum(amount), 0) AS amount, coalesce(sum(granted), 0) AS granted
-  FROM new GROUP BY 1, 2, 3, 4, 5),
+  FROM entry WHERE programme = $1 AND position > $2 AND position <= $3 GROUP BY 1, 2, 3, 4, 5),
 coded AS (
   INSERT INTO readmodel.coded_entry (programme, position, day, code, accepted, kind, enterprise, provider, voucher_id)
   SELECT $1, position, (recorded_at AT TIME ZONE $4)::date, code, accepted, kind, enterprise, provider, voucher_id
-  FROM new WHERE code IS NOT NULL),
+  FROM entry WHERE programme = $1 AND position > $2 AND position <= $3 AND code IS NOT NULL
+  AND EXISTS (SELECT FROM summed WHERE code <> '')),
 present AS (
   INSERT INTO readmodel.presence (programme, attribute, value, chunk)
   SELECT $1, 'kind', kind, chunk FROM summed GROUP BY kind, chunk
@@ -57,7 +54,7 @@ present AS (
   ON CONFLICT DO NOTHING),
 active AS (
   INSERT INTO readmodel.activity AS kept (programme, hour, kind, code, entries, amount, granted)
-  SELECT $1, hour, kind, code, sum(entries), sum(amount), sum(granted) FROM summed GROUP BY hour, kind, code
+  SELECT $1, date_trunc('hour', recorded_at), kind, code, sum(entries), sum(amount), sum(granted) FROM summed GROUP BY 2, 3, 4
   ON CONFLICT (programme, hour, kind, code) DO UPDATE
   SET entries = kept.entries + excluded.entries, amount = kept.amount + excluded.amount, granted = kept.granted + excluded.granted)
 UPDATE readmodel.cursor SET position = $3 WHERE programme = $1"""

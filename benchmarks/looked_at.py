@@ -1,0 +1,146 @@
+"""What looking costs those who decide: one race, in turns of a second.
+
+In some the monitor is stopped where it is, and nobody looks; in the others it goes on, takes in what comes, and its answers and two
+pages are asked for once a second. Turns of one race are all of the same minute: this machine, and whoever
+else is on it, may be a tenth faster or slower in the next.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import asyncpg
+
+from benchmarks import race
+from benchmarks.children import Child
+from benchmarks.monitoring import ENFORCES, Asking, monitoring
+from benchmarks.programmes import enterprise
+from benchmarks.race import Race
+from benchmarks.registry import EVENTS_PER_SECOND, Sample, contends
+from benchmarks.scale import FULL, Scale
+from benchmarks.stage import Place, Stage
+from benchmarks.workload import VOUCHERS_EACH
+
+_Stand: TypeAlias = tuple[int, float]
+"""Where a ledger stands, and when (``time.monotonic``)."""
+
+_AWAITED_SECONDS: Final = 0.05
+_LOOK_SECONDS: Final = 1.0
+_TURN_SECONDS: Final = 1.0
+"""In full; a smaller run's turns are shorter."""
+_TURNS: Final = (False, True, True, False)
+"""Whether someone looks, turn by turn: what only grows or falls with the ledger's size falls on both alike."""
+_SETTLED_AFTER: Final = 0.5
+"""The share of a turn that passes first: a monitor that goes on takes in at once what it has missed."""
+_LONGER: Final = 5
+"""A race is so much longer than those of other benches: for some turns of each kind."""
+
+
+@dataclass(slots=True)
+class _Turns:
+    """The turns of a race of so many events on so many vouchers: by whether someone looks, what was worked off in how long."""
+
+    vouchers: int
+    race_events: int
+    turn_seconds: float
+    events: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
+    seconds: dict[bool, float] = field(default_factory=lambda: {False: 0.0, True: 0.0})
+    monitor_seconds: float = 0.0
+    """The processor time that the monitor took."""
+
+    def rate(self, looked_at: bool) -> float:
+        """Return the events a second."""
+        return self.events[looked_at] / self.seconds[looked_at]
+
+    @contextlib.asynccontextmanager
+    async def beside(self, place: Place, _: list[Child]) -> AsyncIterator[None]:
+        """Have a monitor beside the race, in turns at work and looked at, and stopped where it is."""
+        async with monitoring(place, place.folder / "programmes") as (monitor, url):
+            before = monitor.cpu_seconds() or 0
+            turns = asyncio.create_task(self._take(place, monitor, url))
+            try:
+                yield
+                await turns
+            finally:
+                turns.cancel()
+                monitor.process.send_signal(signal.SIGCONT)
+            self.monitor_seconds = (monitor.cpu_seconds() or 0) - before
+            monitor.check()
+
+    async def _take(self, place: Place, monitor: Child, url: str) -> None:
+        """Measure turn after turn, from the first tenth of the events until the last."""
+        database = await asyncpg.connect(place.database_url)
+
+        async def stands() -> tuple[int, float]:
+            return await database.fetchval("SELECT sum(position)::bigint FROM head"), time.monotonic()
+
+        try:
+            while (await stands())[0] < self.vouchers + self.race_events // 10:  # noqa: ASYNC110  nothing tells of it
+                await asyncio.sleep(_AWAITED_SECONDS)
+            for looked_at in itertools.cycle(_TURNS):
+                monitor.process.send_signal(signal.SIGCONT if looked_at else signal.SIGSTOP)
+                (first, began), (last, ended) = await self._turn(stands, url if looked_at else None)
+                if last > self.vouchers + self.race_events * 9 // 10:
+                    return
+                self.events[looked_at] += last - first
+                self.seconds[looked_at] += ended - began
+        finally:
+            database.terminate()
+
+    async def _turn(self, stands: Callable[[], Awaitable[_Stand]], url: str | None) -> tuple[_Stand, _Stand]:
+        """Let a turn pass, looking at the URL if there is one; return where the ledger stood at its beginning and its end."""
+        enough = asyncio.Event()
+        looker = asyncio.create_task(_look(url, self.vouchers, enough)) if url else None
+        await asyncio.sleep(self.turn_seconds * _SETTLED_AFTER)
+        begun = await stands()
+        await asyncio.sleep(self.turn_seconds)
+        ended = await stands()
+        enough.set()
+        if looker is not None:
+            await looker
+        return begun, ended
+
+
+async def _look(url: str, vouchers: int, ended: asyncio.Event) -> None:
+    """Ask for each answer once a second, the names drawn at random, until it is enough."""
+    asking, draw = Asking(url), random.Random(url)
+    base = "/v1/programmes/bench-1"
+    while not ended.is_set():
+        voucher = draw.randrange(vouchers)
+        holder = enterprise(voucher // VOUCHERS_EACH)
+        for path in (
+            "/v1/programmes",
+            f"{base}/statement",
+            f"{base}/vouchers/V-{voucher}",
+            f"{base}/enterprises/{holder}",
+            f"{base}/entries?after={vouchers}",
+            f"{base}/entries?enterprise={holder}",
+            "/v1/queues",
+            "/",
+            "/programmes/bench-1",
+        ):
+            await asyncio.to_thread(asking.ask, path)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), _LOOK_SECONDS)
+
+
+@contends("looking", "redemptions, 1 process", ENFORCES)
+async def cost(stage: Stage, scale: Scale, seed: int) -> Sequence[Sample]:
+    """Return the rate while nobody looks, and while someone does."""
+    turns = _Turns(scale.vouchers, scale.events * _LONGER, _TURN_SECONDS * scale.events / FULL.events)
+    (whole,) = await race.run(
+        stage, Race({"redeemed": 1}), events=turns.race_events, vouchers=scale.vouchers, seed=seed, beside=turns.beside
+    )
+    details = whole.details | {"monitor_cores": round(turns.monitor_seconds / turns.seconds[True], 3)}
+    return [
+        Sample(
+            turns.rate(looked_at), EVENTS_PER_SECOND, details | {"seconds": round(turns.seconds[looked_at], 1)}, of=name
+        )
+        for looked_at, name in ((False, "nobody looking"), (True, "looked at"))
+    ]
