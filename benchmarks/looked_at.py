@@ -1,8 +1,8 @@
 """What looking costs those who decide: one race, in turns of a second.
 
 In some the monitor is stopped where it is, and nobody looks; in the others it goes on, takes in what comes, and its answers and two
-pages are asked for once a second. Turns of one race are all of the same minute: this machine, and whoever
-else is on it, may be a tenth faster or slower in the next.
+pages are asked for once a second. Turns of one race are all of the same minute: this machine, and whoever else is on it, may be a
+tenth faster or slower in the next.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -27,9 +27,6 @@ from benchmarks.scale import FULL, Scale
 from benchmarks.stage import Place, Stage
 from benchmarks.workload import VOUCHERS_EACH
 
-_Stand: TypeAlias = tuple[int, float]
-"""Where a ledger stands, and when (``time.monotonic``)."""
-
 _AWAITED_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 1.0
 _TURN_SECONDS: Final = 1.0
@@ -42,6 +39,14 @@ _LONGER: Final = 5
 """A race is so much longer than those of other benches: for some turns of each kind."""
 
 
+class _Stand(NamedTuple):
+    """Where the ledger stood at a moment (``time.monotonic``), and the processor time that the monitor had taken by then."""
+
+    position: int
+    moment: float
+    monitor_seconds: float
+
+
 @dataclass(slots=True)
 class _Turns:
     """The turns of a race of so many events on so many vouchers: by whether someone looks, what was worked off in how long."""
@@ -52,7 +57,7 @@ class _Turns:
     events: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
     seconds: dict[bool, float] = field(default_factory=lambda: {False: 0.0, True: 0.0})
     monitor_seconds: float = 0.0
-    """The processor time that the monitor took."""
+    """The processor time that the monitor took in the turns in which someone looked."""
 
     def rate(self, looked_at: bool) -> float:
         """Return the events a second."""
@@ -62,7 +67,6 @@ class _Turns:
     async def beside(self, place: Place, _: list[Child]) -> AsyncIterator[None]:
         """Have a monitor beside the race, in turns at work and looked at, and stopped where it is."""
         async with monitoring(place, place.folder / "programmes") as (monitor, url):
-            before = monitor.cpu_seconds() or 0
             turns = asyncio.create_task(self._take(place, monitor, url))
             try:
                 yield
@@ -70,26 +74,27 @@ class _Turns:
             finally:
                 turns.cancel()
                 monitor.process.send_signal(signal.SIGCONT)
-            self.monitor_seconds = (monitor.cpu_seconds() or 0) - before
             monitor.check()
 
     async def _take(self, place: Place, monitor: Child, url: str) -> None:
         """Measure turn after turn, from the first tenth of the events until the last."""
         database = await asyncpg.connect(place.database_url)
 
-        async def stands() -> tuple[int, float]:
-            return await database.fetchval("SELECT sum(position)::bigint FROM head"), time.monotonic()
+        async def stands() -> _Stand:
+            position = await database.fetchval("SELECT sum(position)::bigint FROM head")
+            return _Stand(position, time.monotonic(), monitor.cpu_seconds() or 0)
 
         try:
-            while (await stands())[0] < self.vouchers + self.race_events // 10:  # noqa: ASYNC110  nothing tells of it
+            while (await stands()).position < self.vouchers + self.race_events // 10:  # noqa: ASYNC110  nothing tells of it
                 await asyncio.sleep(_AWAITED_SECONDS)
             for looked_at in itertools.cycle(_TURNS):
                 monitor.process.send_signal(signal.SIGCONT if looked_at else signal.SIGSTOP)
-                (first, began), (last, ended) = await self._turn(stands, url if looked_at else None)
-                if last > self.vouchers + self.race_events * 9 // 10:
+                begun, ended = await self._turn(stands, url if looked_at else None)
+                if ended.position > self.vouchers + self.race_events * 9 // 10:
                     return
-                self.events[looked_at] += last - first
-                self.seconds[looked_at] += ended - began
+                self.events[looked_at] += ended.position - begun.position
+                self.seconds[looked_at] += ended.moment - begun.moment
+                self.monitor_seconds += ended.monitor_seconds - begun.monitor_seconds
         finally:
             database.terminate()
 

@@ -25,16 +25,16 @@ HUNG: Final = 70
 """The exit status of a service that did not end by itself."""
 
 
-def at_signals(act: Callable[[], None], graceful_seconds: float) -> None:
-    """Call ``act`` in the running loop at SIGTERM and SIGINT; the first time, the process's time to end begins."""
+def at_signals(act: Callable[[], None], graceful_seconds: float | None = None) -> None:
+    """Call ``act`` in the running loop at SIGTERM and SIGINT; the first time, the process's time to end begins, where it has one."""
     loop = asyncio.get_running_loop()
     last_resort = threading.Timer(
-        graceful_seconds + CLOSES_WITHIN_SECONDS, _end_by_force, [loop, threading.get_ident()]
+        (graceful_seconds or 0) + CLOSES_WITHIN_SECONDS, _end_by_force, [loop, threading.get_ident()]
     )
     last_resort.daemon = True
 
     def told() -> None:
-        if not last_resort.is_alive() and not last_resort.finished.is_set():
+        if graceful_seconds is not None and last_resort.ident is None:
             last_resort.start()
         act()
 
@@ -62,19 +62,20 @@ def _walked(frame: Any) -> list[tuple[Any, int]]:
     return list(traceback.walk_stack(frame))[::-1] if frame is not None else []
 
 
+_AWAITED: Final = {"cr_frame": "cr_await", "gi_frame": "gi_yieldfrom"}
+"""What has the frame of a coroutine, or of a generator that is one; and beside it what has that which it awaits."""
+
+
 def _waits(awaited: Any) -> Iterator[str]:
     """Yield the calls of a coroutine that waits: each awaits the next, until one awaits something that is no code of Python's."""
     while awaited is not None:
-        for begins in ("cr", "gi", "ag"):
-            if (frame := getattr(awaited, f"{begins}_frame", None)) is not None:
-                yield _told(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
-                break
-        else:
+        frame_at = next((name for name in _AWAITED if getattr(awaited, name, None) is not None), None)
+        if frame_at is None:
             yield type(awaited).__name__
-        awaited = next(
-            (inner for name in ("cr_await", "gi_yieldfrom", "ag_await") if (inner := getattr(awaited, name, None)) is not None),
-            None,
-        )  # fmt: skip
+            return
+        frame = getattr(awaited, frame_at)
+        yield _told(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+        awaited = getattr(awaited, _AWAITED[frame_at])
 
 
 def _told(filename: str, line: int, name: str) -> str:

@@ -71,7 +71,8 @@ async def queues(
     """
     # What waits and what is pending first: what is not any more by then is counted where it has come to.
     rows = await inbound_queues(redis, [stream.key for stream in inbound_streams(policies)])
-    rows += await _plain_queues(redis, [*(notification_stream(programme) for programme in policies), DEAD_LETTERS])
+    plain = [*(notification_stream(programme) for programme in policies), DEAD_LETTERS]
+    rows += map(_plain, await _told(redis, plain))
     letters = await _letters_by_stream(redis, letters_counted_max) if dead_letters is None else dead_letters
     return [
         row if row.stream == DEAD_LETTERS else replace(row, dead_letters=letters.get(row.stream, 0)) for row in rows
@@ -87,17 +88,9 @@ async def inbound_queues(redis: Redis, keys: Sequence[str]) -> list[Queue]:
     oldest = dict(
         zip(read, await _asked(redis, lambda pipe, key: _about_oldest(pipe, key, last[key]), read), strict=True)
     )
-    told = [
-        _Told(key, answers, now_ms) for key, answers in zip(keys, await _asked(redis, _about_stream, keys), strict=True)
-    ]
-    return [_inbound(one, groups[one.key], oldest[one.key]) if one.key in read else _unread(one) for one in told]
-
-
-async def _plain_queues(redis: Redis, keys: Sequence[str]) -> list[Queue]:
-    now_ms = await _now_ms(redis)
     return [
-        _plain(_Told(key, answers, now_ms))
-        for key, answers in zip(keys, await _asked(redis, _about_stream, keys), strict=True)
+        _inbound(told, groups[told.key], oldest[told.key], now_ms) if told.key in read else _unread(told, now_ms)
+        for told in await _told(redis, keys)
     ]
 
 
@@ -110,7 +103,6 @@ class _Told:
 
     key: str
     answers: _Answers
-    now_ms: int
 
     @property
     def length(self) -> int:
@@ -125,9 +117,14 @@ class _Told:
         newest: bytes = (self.answers[1] or {}).get("last-generated-id", b"0-0")
         return newest.decode()
 
-    def age(self, entry_id: bytes) -> float:
-        """Return how long ago an entry was sent: its id begins with that moment, in milliseconds."""
-        return max(self.now_ms - int(entry_id.split(b"-")[0]), 0) / 1000
+
+async def _told(redis: Redis, keys: Sequence[str]) -> list[_Told]:
+    return [_Told(key, answers) for key, answers in zip(keys, await _asked(redis, _about_stream, keys), strict=True)]
+
+
+def _age(entry_id: bytes, now_ms: int) -> float:
+    """Return how long ago an entry was sent: its id begins with that moment, in milliseconds."""
+    return max(now_ms - int(entry_id.split(b"-")[0]), 0) / 1000
 
 
 async def _now_ms(redis: Redis) -> int:
@@ -179,7 +176,7 @@ def _last_delivered(groups: Iterable[Mapping[str, Any]] | None) -> str:
     return "0-0" if group is None else group["last-delivered-id"].decode()
 
 
-def _inbound(told: _Told, group_answers: _Answers, oldest: _Answers) -> Queue:
+def _inbound(told: _Told, group_answers: _Answers, oldest: _Answers, now_ms: int) -> Queue:
     groups, summary, consumers = group_answers
     group, (waiting, first_pending) = _group(groups) or {}, oldest
     pending = int(summary["pending"]) if summary else 0
@@ -195,11 +192,11 @@ def _inbound(told: _Told, group_answers: _Answers, oldest: _Answers) -> Queue:
         told.length,
         None if lag is None else int(lag),
         pending,
-        told.age(summary["min"]) if pending else None,
+        _age(summary["min"], now_ms) if pending else None,
         len(readers),
         last_read_seconds=min((reader.last_read_seconds for reader in readers), default=None),
         oldest_pending_deliveries=int(first_pending[0]["times_delivered"]) if pending and first_pending else None,
-        oldest_waiting_seconds=told.age(waiting[0][0]) if waiting else None,
+        oldest_waiting_seconds=_age(waiting[0][0], now_ms) if waiting else None,
         entered=told.entered,
         last_id=told.last_id,
         acknowledged=None if read is None else int(read) - pending,
@@ -207,10 +204,10 @@ def _inbound(told: _Told, group_answers: _Answers, oldest: _Answers) -> Queue:
     )
 
 
-def _unread(told: _Told) -> Queue:
+def _unread(told: _Told, now_ms: int) -> Queue:
     """Nobody has read it yet: all of it waits."""
     first = (told.answers[1] or {}).get("first-entry")
-    oldest = told.age(first[0]) if first else None
+    oldest = _age(first[0], now_ms) if first else None
     return Queue(
         told.key, told.length, told.length, None, None, None,
         oldest_waiting_seconds=oldest, entered=told.entered, last_id=told.last_id, acknowledged=0,

@@ -18,6 +18,7 @@ from services.cli.home import DEFAULT, Running, remove_note, require_running, wr
 from services.cli.running import fast_loop
 from services.cli.supervise import Supervisor
 from services.embedded import Embedded
+from services.ending import at_signals
 from services.ledger.migrate import migrate_now
 from services.passwords import without_password
 from services.served import served_policies
@@ -61,8 +62,7 @@ async def _supervise(settings: Settings, running: Running) -> None:
         variables_of(running), graceful_seconds=settings.graceful_seconds, health_port=settings.health_port
     )
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    at_signals(stopping.set)  # no time of its own: it ends when its services have, and they have theirs
     await supervisor.run(stopping)
 
 

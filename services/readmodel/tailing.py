@@ -35,7 +35,8 @@ SELECT head.position AS head, head.policy, cursor.position AS cursor
 FROM head JOIN readmodel.cursor ON cursor.programme = head.programme WHERE head.programme = $1"""
 _TABLES: Final = ("cursor", "coded_entry", "presence", "activity")
 
-# One way through the entries, by the moment as it stands there: a block has one, and its hour is told of the few groups.
+# By the moment as it stands in the entries: a block has one, and its hour is told of the few groups. Where some bear a code, the range is
+# read a second time for them: keeping all of its rows for that took as long.
 _FOLD: Final = f"""
 WITH summed AS MATERIALIZED (
   SELECT recorded_at, kind, coalesce(code, '') AS code, provider, (position - 1) >> {CHUNK_BITS} AS chunk,

@@ -81,8 +81,9 @@ async def test_told_to_end_in_the_midst_of_its_start_it_ends_and_leaves_no_reade
     begun = asyncio.Event()
 
     async def start_that_takes_long() -> None:
-        begun.set()
-        await asyncio.Event().wait()
+        while True:
+            await others[0]._client.ping()  # fails once its connection is taken from under it
+            begun.set()
 
     monkeypatch.setattr(others[0], "start", start_that_takes_long)
     with mock.patch.object(logs, "set_up"):
