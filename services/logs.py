@@ -36,7 +36,9 @@ def set_up(settings: Settings, service: str) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # A line and its end in one write, also where Python does not buffer (PYTHONUNBUFFERED, as in the image): services
+        # that share one file or pipe would otherwise break each other's lines.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)

@@ -5,7 +5,10 @@ import contextlib
 import io
 import json
 import logging
+import os
 import re
+import socket
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -87,6 +90,31 @@ def test_a_line_is_json_and_says_when_how_bad_and_of_which_service(lines):
     assert (line["event"], line["level"], line["service"], line["message"]) == ("decided", "info", "issued", "已受理")
     assert list(line)[:4] == ["timestamp", "level", "service", "event"]
     assert line["timestamp"].endswith("Z")
+
+
+TWO_LINES = """
+import logging, structlog
+from services import logs
+from services.settings import Settings
+logs.set_up(Settings(log_json=True), "issued")
+structlog.get_logger().info("one")
+logging.getLogger("some.library").warning("two")
+"""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_line_and_its_end_are_one_write_so_that_services_can_share_a_file(unbuffered):
+    """A datagram holds what was written at once."""
+    written, read = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with written, read:
+        environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+        subprocess.run([sys.executable, "-c", TWO_LINES], cwd=ROOT, env=environment, stderr=written, check=True)  # noqa: S603
+        read.setblocking(False)
+        lines = [read.recv(65_536) for _ in range(2)]
+        with pytest.raises(BlockingIOError):
+            read.recv(65_536)
+    assert [json.loads(line)["event"] for line in lines] == ["one", "two"]
+    assert all(line.endswith(b"}\n") for line in lines)
 
 
 def test_libraries_speak_the_same_way_and_only_of_trouble(lines):
