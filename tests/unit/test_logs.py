@@ -108,7 +108,7 @@ def test_a_line_and_its_end_are_one_write_so_that_services_can_share_a_file(unbu
     written, read = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with written, read:
         environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
-        subprocess.run([sys.executable, "-c", TWO_LINES], cwd=ROOT, env=environment, stderr=written, check=True)  # noqa: S603
+        subprocess.run([sys.executable, "-c", TWO_LINES], cwd=ROOT, env=environment, stderr=written, check=True)
         read.setblocking(False)
         lines = [read.recv(65_536) for _ in range(2)]
         with pytest.raises(BlockingIOError):
