@@ -1,12 +1,11 @@
 """The notifier: tails the ledger by position and tells platforms of each entry, in order, without a gap, and once.
 
-The ledger is the outbox. A notification's id is ``<position>-0`` and goes onto the stream only right after the one before it: the
-broker compares and adds in one step, so neither a crash, nor a second notifier, nor a stream that was deleted makes a gap or a
-double. The cursor is the stream's own last id. Of two notifiers the one that holds a programme's advisory lock works.
+The ledger is the outbox. The cursor is the stream's own last id (``gapless``), so neither a crash, nor a second notifier, nor a stream
+that was deleted makes a gap or a double. Of two notifiers the one that holds a programme's advisory lock works.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,7 +18,7 @@ from schemas.events import EXHAUSTED
 from schemas.identifiers import ledger_source
 from schemas.policy import Policy
 from schemas.streams import QUOTA_EXHAUSTED
-from services import metrics
+from services import gapless, metrics
 from services.broker import AWAY, FIELD, connect, notification_stream
 from services.failures import told
 from services.health import Answer
@@ -47,25 +46,6 @@ CROSS JOIN LATERAL (
   SELECT policy FROM block WHERE programme = entry.programme AND last >= entry.position ORDER BY last LIMIT 1) AS block
 WHERE entry.programme = $1 AND entry.position > $2 ORDER BY entry.position LIMIT $3"""
 _KNOWN = "SELECT 1 FROM entry WHERE programme = $1 AND key = $2"
-
-# Adds ARGV[3], ARGV[4] … as the positions after ARGV[1], if that is where the stream stands; returns where it stands after.
-_ADD = """
-local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
-local last = 0
-if not info.err then
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then last = tonumber(string.match(info[i + 1], '^%d+')) end
-  end
-elseif not string.find(info.err, 'no such key') then
-  return info
-end
-local cursor = tonumber(ARGV[1])
-if last ~= cursor then return last end
-for i = 3, #ARGV do
-  cursor = cursor + 1
-  redis.call('XADD', KEYS[1], string.format('%.0f-0', cursor), ARGV[2], ARGV[i])
-end
-return cursor"""
 
 
 class Notifier:
@@ -130,7 +110,7 @@ class Notifier:
         for programme in self._programmes:
             if programme not in self._cursors and not await connection.fetchval(_LOCK, programme):
                 continue
-            stands_at = await self._add(redis, programme, -1, [])
+            stands_at = await gapless.stands_at(redis, programme)
             if self._cursors.get(programme) != stands_at:
                 log.info("notifying", programme=programme, after=stands_at)
                 self._cursors[programme] = stands_at
@@ -170,7 +150,7 @@ class Notifier:
                 await self._close_if_exhausted(connection, redis, row)
         what = What("send", notification_stream(programme), sends=True)
         with self._tracer.batch(what, ((row["event"], _told(row)) for row in rows)):
-            stands_at = await self._add(redis, programme, cursor, [notification(row, row["policy"]) for row in rows])
+            stands_at = await gapless.add(redis, programme, cursor, [notification(row, row["policy"]) for row in rows])
         if rows and stands_at == rows[-1]["position"]:
             log.info(
                 "notified", programme=programme, entries=len(rows), positions=[rows[0]["position"], stands_at],
@@ -191,11 +171,6 @@ class Notifier:
         if await connection.fetchval(_KNOWN, programme, key) is None:
             await redis.xadd(QUOTA_EXHAUSTED.of(programme), {FIELD: exhausted_event(row)})
             log.info("quota exhausted", programme=programme, period=row["period"], type=EXHAUSTED)
-
-    async def _add(self, redis: Redis, programme: str, cursor: int, notifications: Sequence[bytes]) -> int:
-        """Add the notifications after the cursor if the stream stands there; return where it stands then."""
-        script = redis.register_script(_ADD)
-        return int(await script(keys=[notification_stream(programme)], args=[cursor, FIELD, *notifications]))
 
     async def look(self) -> None:
         """Set the gauges of the programmes that this process notifies for; while it cannot, there are none."""

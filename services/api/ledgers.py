@@ -25,7 +25,7 @@ from services.api.problems import ProblemError
 from services.api.resources import Resources, Shared
 from services.ledger.read import Of
 from services.ledger.statements import VoucherHistory
-from services.readmodel import accounts, overview
+from services.readmodel import accounts, overview, pages
 from services.readmodel.entries import LIMIT_MAX, page
 
 router = APIRouter(prefix="/v1/programmes", tags=["ledgers"], default_response_class=Document)
@@ -48,7 +48,7 @@ async def programmes(caller: Known, shared: Shared) -> Document:
 async def statement(code: Programme, caller: Known, shared: Shared, limit: Limit = LIMIT) -> Document:
     """Tell a programme's budget, closures and payables, and the first of its quotas and vouchers; `next` says what to go on after."""
     access.require_reader(caller, code)
-    found = await accounts.statement(shared.pool, code, shared.known, limit=limit)
+    found = await pages.statement(shared.pool, code, shared.known, limit=limit)
     more = {"quotas": _quota_cursor(found.quotas_next), "vouchers": found.vouchers_next}
     return Document({**found.statement.to_json(), "next": more})
 
@@ -60,7 +60,7 @@ async def quotas(
     """List a programme's quotas, by enterprise and period."""
     access.require_reader(caller, code)
     enterprise, _, period = after.rpartition("/")
-    found = await accounts.quotas(shared.pool, code, shared.known, after=(enterprise, period), limit=limit)
+    found = await pages.quotas(shared.pool, code, shared.known, after=(enterprise, period), limit=limit)
     return Document({"quotas": [quota.to_json() for quota in found.quotas], "next": _quota_cursor(found.next)})
 
 
@@ -68,7 +68,7 @@ async def quotas(
 async def vouchers(code: Programme, caller: Known, shared: Shared, after: After = 0, limit: Limit = LIMIT) -> Document:
     """List a programme's vouchers in the order in which they were issued; `after` and `next` are positions."""
     access.require_reader(caller, code)
-    found = await accounts.vouchers(shared.pool, code, shared.known, after=after, limit=limit)
+    found = await pages.vouchers(shared.pool, code, shared.known, after=after, limit=limit)
     return Document({"vouchers": [voucher.to_json() for voucher in found.vouchers], "next": found.next})
 
 

@@ -8,20 +8,19 @@ from typing import Any, Final
 
 import stamina
 import structlog
-from faststream import AckPolicy
-from faststream.redis import RedisBroker, StreamSub
-from faststream.redis.subscriber.usecases import StreamBatchSubscriber
+from faststream.redis import RedisBroker
 
 from schemas.policy import Policy
 from services import broker as streams_of
 from services import logs, metrics
 from services.backlog import Backlog
-from services.broker import AWAY, GROUP, InboundStream
+from services.broker import AWAY, InboundStream
 from services.consumers import rounds
 from services.consumers.app import App
 from services.consumers.claims import Claimer
 from services.consumers.intake import Intake, RawEntry
 from services.consumers.limits import Limits
+from services.consumers.readers import Handler, Readers
 from services.consumers.trims import Trimmer
 from services.failures import told
 from services.health import Answer, serve_health
@@ -39,7 +38,6 @@ log = structlog.get_logger()
 
 Streams = Callable[[Mapping[str, Policy], Settings], Sequence[InboundStream]]
 _HELD_UNREADY_SECONDS: Final = 5
-_READERS_WATCHED_EVERY_SECONDS: Final = 0.2
 _CLOSED_WITHIN_SECONDS: Final = 5
 
 
@@ -47,19 +45,6 @@ def _of_the_same_providers(streams: Sequence[InboundStream], policies: Mapping[s
     """Return the programmes that accredit the providers whose streams are read: a stream carries redemptions of all of them."""
     providers = {stream.provider for stream in streams}
     return {code: policy for code, policy in policies.items() if not providers.isdisjoint(policy.providers.codes)}
-
-
-async def batch_parser(raw: Any, original: Callable[[Any], Awaitable[Any]]) -> Any:
-    """Give FastStream's message of a batch without its own reading of the entries, of which one bad one fails all."""
-    message = await original({**raw, "data": []})
-    message.raw_message = raw
-    return message
-
-
-async def batch_decoder(message: Any) -> list[RawEntry]:
-    """Return the batch as it stands on the stream; each entry is read on its own later."""
-    raw = message.raw_message
-    return list(map(RawEntry, raw["message_ids"], raw["data"]))
 
 
 class Consumer:
@@ -80,35 +65,14 @@ class Consumer:
             log_level=logging.DEBUG,
         )
         self.app = App(self.broker, graceful_seconds=settings.graceful_seconds, logger=None, lifespan=self._life)
-        self._readers: list[tuple[str, StreamBatchSubscriber]] = []
+        self._readers = Readers(self.broker, settings)
         self._intake: Intake | None = None
         self._claimer: Claimer | None = None
         self._tracer = tracer_of(settings, name)
 
-    def reads(self, stream: InboundStream, handler: Callable[[InboundStream, list[RawEntry]], Awaitable[None]]) -> None:
+    def reads(self, stream: InboundStream, handler: Handler) -> None:
         """Let the handler have the stream's batches, by as many readers as the settings say."""
-        for reader in range(self.settings.readers):
-            subscription = StreamSub(
-                stream.key, group=GROUP, consumer=f"{self.settings.consumer_name}-{reader}", batch=True,
-                max_records=self.settings.batch_size, polling_interval=self.settings.block_ms,
-            )  # fmt: skip
-
-            async def handle(batch: list[RawEntry]) -> None:
-                await handler(stream, batch)
-
-            subscriber = self.broker.subscriber(
-                stream=subscription,
-                parser=batch_parser,
-                decoder=batch_decoder,
-                no_reply=True,
-                ack_policy=AckPolicy.NACK_ON_ERROR,
-                title=f"{stream.key}/{reader}",
-            )
-            # Where the group is missing again by the time FastStream starts to read (someone flushed the broker), it would make
-            # it from the stream's end and skip what was sent before. It reads on from where the group stands either way.
-            subscriber.last_id = "0"
-            subscriber(handle)
-            self._readers.append((stream.key, subscriber))  # fmt: skip
+        self._readers.add(stream, handler)
 
     async def take(self, stream: InboundStream, batch: list[RawEntry]) -> None:
         """See a batch to its fate. FastStream acknowledges it when this returns, and leaves it pending when it raises."""
@@ -159,7 +123,7 @@ class Consumer:
         )  # fmt: skip
         # Each a task of its own, not a group: in a group a cancellation that the client lost would not come a second time.
         beside: list[Any] = [
-            *map(claimer.run, self.streams), trimmer.run(), self._end_waits(ledger, troubles), self._watch_readers(),
+            *map(claimer.run, self.streams), trimmer.run(), self._end_waits(ledger, troubles), self._readers.watch(self.app.exit),
         ]  # fmt: skip
         if self.settings.health_port is not None:
             looks = *Backlog(claimer.redis, self.streams).looks(), metrics.Look("held", self._look_at_held)
@@ -198,16 +162,6 @@ class Consumer:
                     raise
         raise AssertionError("the retries do not end by themselves")
 
-    async def _watch_readers(self) -> None:
-        """End the app when the broker refuses a reader its read: FastStream would ask again without a pause, for ever."""
-        while True:
-            for key, reader in self._readers:
-                if len(reader.tasks) > 1:
-                    log.error("a reader is refused", stream=key, because=_why(reader))
-                    self.app.exit()
-                    return
-            await asyncio.sleep(_READERS_WATCHED_EVERY_SECONDS)
-
     async def run(self) -> None:
         """Run until SIGTERM, or until a reader ended for good; ``failed`` tells which."""
         await self.app.run()
@@ -222,8 +176,7 @@ class Consumer:
         if self._intake is None:
             return Answer(ok=False, because="starting")
         health = self._intake.health
-        stopped = {key for key, reader in self._readers if _ended(reader)}
-        if stopped:
+        if stopped := self._readers.stopped():
             return Answer(ok=False, because=f"readers stopped: {', '.join(sorted(stopped))}")
         if (held := health.held(_HELD_UNREADY_SECONDS)) is not None:
             return Answer(ok=False, because=f"holding: {held}")
@@ -232,12 +185,3 @@ class Consumer:
         if health.undecidable:
             return Answer(ok=False, because=f"{health.undecidable} undecidable events: see the dead letters")
         return Answer(ok=True, because="reading")
-
-
-def _why(reader: StreamBatchSubscriber) -> str:
-    error = reader.tasks[0].exception()
-    return "unknown" if error is None else told(error)
-
-
-def _ended(reader: StreamBatchSubscriber) -> bool:
-    return not reader.running or all(task.done() for task in reader.tasks)

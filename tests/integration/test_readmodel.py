@@ -11,7 +11,7 @@ from services.ledger import read
 from services.ledger.append import Ledger, ProgrammeUnknownError
 from services.ledger.policies import Policies
 from services.ledger.read import ANY, Of
-from services.readmodel import accounts, activity, finding, overview, tailing
+from services.readmodel import accounts, activity, finding, overview, pages, tailing
 from services.readmodel.entries import LIMIT_MAX, page
 from services.readmodel.tailing import Tailer, fold, rebuild
 
@@ -153,14 +153,14 @@ async def test_pages_of_a_statement_are_the_statement(grown, pool, monkeypatch):
         if taken_in != 0:
             await take_in(pool, monkeypatch, taken_in)
         for limit in (2, 1_000):
-            first = await accounts.statement(pool, CHENGDU, Policies({}), limit=limit, now=SUMMER)
+            first = await pages.statement(pool, CHENGDU, Policies({}), limit=limit, now=SUMMER)
             quotas, vouchers = list(first.statement.quotas), list(first.statement.vouchers)
             after, position = first.quotas_next, first.vouchers_next
             while after is not None:
-                more = await accounts.quotas(pool, CHENGDU, Policies({}), after=after, limit=limit)
+                more = await pages.quotas(pool, CHENGDU, Policies({}), after=after, limit=limit)
                 quotas, after = quotas + list(more.quotas), more.next
             while position is not None:
-                some = await accounts.vouchers(pool, CHENGDU, Policies({}), after=position, limit=limit, now=SUMMER)
+                some = await pages.vouchers(pool, CHENGDU, Policies({}), after=position, limit=limit, now=SUMMER)
                 vouchers, position = vouchers + list(some.vouchers), some.next
             assert tuple(quotas) == whole.quotas
             assert tuple(vouchers) == whole.vouchers
@@ -253,7 +253,7 @@ async def test_a_programme_without_a_ledger_is_unknown(grown, pool):
     for ask in (
         page(pool, "nowhere-2024", limit=1),
         accounts.voucher(pool, "nowhere-2024", "V-1", Policies({})),
-        accounts.statement(pool, "nowhere-2024", Policies({}), limit=1),
+        pages.statement(pool, "nowhere-2024", Policies({}), limit=1),
         accounts.enterprise(pool, "nowhere-2024", uscc(1), Policies({}), limit=1),
         accounts.provider(pool, "nowhere-2024", uscc(1), Policies({}), limit=1),
     ):
