@@ -25,19 +25,29 @@ class Text:
             self.element.set_content(told)
 
 
+class _Row(ui.element, component="row.js"):
+    """A row of a table: one element, for an element takes long to make; the browser puts those cells anew that changed."""
+
+    def __init__(self, cells: list[str], kinds: list[str], labels: list[str]) -> None:
+        super().__init__()
+        self.props.update(cells=cells, kinds=kinds, labels=labels)
+
+    def show(self, cells: list[str]) -> None:
+        """Show these cells from now on."""
+        if cells != self.props["cells"]:
+            self.props["cells"] = cells
+
+
 class Table:
     """A table whose cells change; rows are added and taken away at its end. On a phone each row is a card of its own.
 
-    A column is its heading and its class (``number`` for figures); ``told`` is what it is about, for those who do not see it. Where
-    rows move, and nothing in them changes, ``by_rows`` makes each of them one element: an element takes long to make.
+    A column is its heading and its class (``number`` for figures); ``told`` is what it is about, for those who do not see it.
     """
 
-    def __init__(
-        self, columns: Sequence[tuple[Cell, str]], *, told: str, nothing: str, classes: str = "", by_rows: bool = False
-    ) -> None:
-        self._columns = [(kind, Markup(heading).striptags()) for heading, kind in columns]  # noqa: S704  headings are ours
-        self._by_rows = by_rows
-        self._rows: list[list[Text]] = []
+    def __init__(self, columns: Sequence[tuple[Cell, str]], *, told: str, nothing: str, classes: str = "") -> None:
+        self._kinds = [kind for _, kind in columns]
+        self._labels = [Markup(heading).striptags() for heading, _ in columns]  # noqa: S704  headings are ours
+        self._rows: list[_Row] = []
         headings = Markup("").join(
             Markup('<th scope="col" class="{}">{}</th>').format(kind, heading) for heading, kind in columns
         )
@@ -50,35 +60,16 @@ class Table:
 
     def show(self, rows: Sequence[Sequence[Cell]]) -> None:
         """Show these rows from now on."""
-        shown = [[self._row(cells)] for cells in rows] if self._by_rows else rows
+        shown = [[str(escape(cell)) for cell in cells] for cells in rows]
         while len(self._rows) > len(shown):
             self._rows.pop()
             self._body.remove(len(self._rows))
-        for cells, texts in zip(shown, self._rows, strict=False):
-            for cell, text in zip(cells, texts, strict=True):
-                text.show(cell)
-        for cells in shown[len(self._rows) :]:
-            self._rows.append(self._added(cells))
+        for cells, row in zip(shown, self._rows, strict=False):
+            row.show(cells)
+        with self._body:
+            self._rows += [_Row(cells, self._kinds, self._labels) for cells in shown[len(self._rows) :]]
         self._nothing.set_visibility(not shown)
         self.element.set_visibility(bool(shown))
-
-    def _row(self, cells: Sequence[Cell]) -> Markup:
-        cell = Markup('<td class="{}" data-label="{}">{}</td>').format
-        return Markup("").join(
-            cell(kind, label, content) for (kind, label), content in zip(self._columns, cells, strict=True)
-        )
-
-    def _added(self, cells: Sequence[Cell]) -> list[Text]:
-        with self._body:
-            if self._by_rows:
-                return [Text(cell, tag="tr") for cell in cells]
-            with ui.element("tr"):
-                return [self._cell(cell, *column) for cell, column in zip(cells, self._columns, strict=True)]
-
-    def _cell(self, content: Cell, kind: str, label: str) -> Text:
-        text = Text(content, tag="td", classes=kind)
-        text.element.props["data-label"] = label
-        return text
 
 
 def code(text: Cell) -> Markup:

@@ -136,6 +136,8 @@ def test_a_stuck_consumer_is_on_the_page_within_seconds_and_so_is_its_recovery(r
         expect(headline).to_contain_text("keep up")
         row = page.locator("table.streams tbody tr", has=page.locator(f'a[href="/streams/{ISSUED}"]'))
         expect(row).to_contain_text(re.compile("Quiet|Keeping up"))
+        way = row.get_by_role("link").first
+        way.focus()
         os.kill(issued, signal.SIGSTOP)
         try:
             run("publish", str(write_events(running.folder / "late.ndjson", issue_event("LATE"))), cwd=running.folder)
@@ -146,6 +148,8 @@ def test_a_stuck_consumer_is_on_the_page_within_seconds_and_so_is_its_recovery(r
                 f"\na consumer that was stopped is on the page as stuck within {took:.1f} s of the first event that waits"
             )
             expect(row).to_contain_text("no consumer has asked for")
+            # What changes beside it does not take the keyboard's place away.
+            expect(way).to_be_focused()
             expect(headline).to_contain_text(re.compile(r"\d+ of \d+ streams need someone"))
             expect(page.locator(".troubled")).to_contain_text("Issues")
             shot(page, "monitor-stuck")

@@ -42,7 +42,7 @@ class _Enterprise:
         with ui.element("section"):
             Text(said.refusals, tag="h2")
             self._refusals = Table(
-                tell.entry_columns(), told=said.refusals, nothing=said.no_refusals, classes="entries", by_rows=True
+                tell.entry_columns(), told=said.refusals, nothing=said.no_refusals, classes="entries"
             )
             self._more_refusals = Text(classes="note")
 

@@ -53,7 +53,7 @@ class _Programme:
         with ui.element("section"):
             Text(said.last_entries, tag="h2")
             self._entries = Table(
-                tell.entry_columns(), told=said.last_entries, nothing=said.no_entries, classes="entries", by_rows=True
+                tell.entry_columns(), told=said.last_entries, nothing=said.no_entries, classes="entries"
             )
 
     async def update(self) -> None:

@@ -28,7 +28,7 @@ async def build(view: View, programme: str, voucher_id: str) -> None:
     account = Text(classes="account")
     with ui.element("section"):
         Text(said.entries, tag="h2")
-        table = Table(tell.entry_columns(), told=said.entries, nothing=said.no_entries, classes="entries", by_rows=True)
+        table = Table(tell.entry_columns(), told=said.entries, nothing=said.no_entries, classes="entries")
         more = Text(classes="note")
 
     async def ask() -> VoucherHistory | None:
