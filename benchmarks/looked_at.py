@@ -26,7 +26,7 @@ from benchmarks.registry import EVENTS_PER_SECOND, Sample, contends
 from benchmarks.scale import FULL, Scale
 from benchmarks.stage import Place, Stage
 from benchmarks.workload import VOUCHERS_EACH
-from services.readmodel.tailing import AT_ONCE
+from services.readmodel.tailing import AT_ONCE, behind
 
 _PROGRAMME: Final = "bench-1"
 """The race's only one."""
@@ -40,15 +40,9 @@ _SETTLED_AFTER: Final = 0.25
 """The share of a turn that passes first."""
 _LONGER: Final = 5
 """A race is so much longer than those of other benches: for some turns of each kind."""
-
-
 _NEWEST_BLOCK: Final = """
 SELECT last, extract(epoch FROM recorded_at)::float8 FROM block WHERE programme = $1 ORDER BY last DESC LIMIT 1"""
 """Counted from block to block: a turn has few enough of them for one more or less to be a tenth of its events."""
-
-
-_MISSED: Final = """
-SELECT head.position - cursor.position FROM head JOIN readmodel.cursor ON cursor.programme = head.programme WHERE head.programme = $1"""
 
 
 class _Stand(NamedTuple):
@@ -103,7 +97,8 @@ class _Turns:
                 monitor.process.send_signal(signal.SIGCONT if looked_at else signal.SIGSTOP)
                 if looked_at:
                     # What it missed while it was stopped is no part of what looking costs: it would have taken that in before.
-                    while (await database.fetchval(_MISSED, _PROGRAMME)) > AT_ONCE:  # noqa: ASYNC110  nothing tells of it
+                    while (await behind(database))[_PROGRAMME] > AT_ONCE:
+                        monitor.check()
                         await asyncio.sleep(_AWAITED_SECONDS)
                 begun, ended = await self._turn(stands, url if looked_at else None)
                 if ended.position > self.vouchers + self.race_events * 9 // 10:

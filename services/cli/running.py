@@ -29,6 +29,9 @@ from services.verifier import Verifier
 
 log = structlog.get_logger()
 
+_GIVES_WAY_BY: Final = 10
+"""The verifier's niceness."""
+
 _CONSUMERS: Final = {"issued": issued.build, "redeemed": redeemed.build, "exhausted": exhausted.build}
 
 
@@ -43,16 +46,9 @@ class Service(StrEnum):
     MONITOR = "monitor"
 
 
-_GIVING_WAY: Final = {Service.VERIFIER, Service.MONITOR}
-_BY_NICENESS: Final = 10
-"""Added to such a one's niceness: where processors are short, they are for those who decide."""
-
-
 @app.command("run")
 def run_service(service: Annotated[Service, typer.Argument(help="Which service.")]) -> None:
     """Run one service on DATABASE_URL and REDIS_URL until SIGTERM."""
-    if service in _GIVING_WAY:
-        os.nice(_BY_NICENESS)
     settings = read_settings()
     settings.require_database_url()
     settings.require_redis_url()
@@ -101,6 +97,8 @@ async def _notify(settings: Settings) -> bool:
 
 
 async def _verify(settings: Settings) -> bool:
+    # It computes for long, and nobody waits for it: where processors are short, they are for the others.
+    os.nice(_GIVES_WAY_BY)
     return await _until_told(settings, "verifier", Verifier(settings))
 
 

@@ -28,11 +28,12 @@ class Text:
 class _Row(ui.element, component="row.js"):
     """A row of a table: one element, for an element takes long to make; the browser puts those cells anew that changed."""
 
-    def __init__(self, cells: list[str], kinds: list[str], labels: list[str]) -> None:
+    # Tuples: NiceGUI would watch each list for changes of its own.
+    def __init__(self, cells: tuple[str, ...], kinds: tuple[str, ...], labels: tuple[str, ...]) -> None:
         super().__init__()
         self.props.update(cells=cells, kinds=kinds, labels=labels)
 
-    def show(self, cells: list[str]) -> None:
+    def show(self, cells: tuple[str, ...]) -> None:
         """Show these cells from now on."""
         if cells != self.props["cells"]:
             self.props["cells"] = cells
@@ -45,8 +46,8 @@ class Table:
     """
 
     def __init__(self, columns: Sequence[tuple[Cell, str]], *, told: str, nothing: str, classes: str = "") -> None:
-        self._kinds = [kind for _, kind in columns]
-        self._labels = [Markup(heading).striptags() for heading, _ in columns]  # noqa: S704  headings are ours
+        self._kinds = tuple(kind for _, kind in columns)
+        self._labels = tuple(Markup(heading).striptags() for heading, _ in columns)  # noqa: S704  headings are ours
         self._rows: list[_Row] = []
         headings = Markup("").join(
             Markup('<th scope="col" class="{}">{}</th>').format(kind, heading) for heading, kind in columns
@@ -60,7 +61,7 @@ class Table:
 
     def show(self, rows: Sequence[Sequence[Cell]]) -> None:
         """Show these rows from now on."""
-        shown = [[str(escape(cell)) for cell in cells] for cells in rows]
+        shown = [tuple(str(escape(cell)) for cell in cells) for cells in rows]
         while len(self._rows) > len(shown):
             self._rows.pop()
             self._body.remove(len(self._rows))

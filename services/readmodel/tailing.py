@@ -29,8 +29,6 @@ _BEHIND: Final = """
 SELECT head.programme, head.position AS head, coalesce(cursor.position, 0) AS cursor
 FROM head LEFT JOIN readmodel.cursor ON cursor.programme = head.programme ORDER BY head.programme"""
 _LOCK: Final = "SELECT {lock}(hashtextextended('voucher-ledger/readmodel/' || $1, 0))"
-# What a crash takes away is computed again from the cursor that it left: those who append need not share the disk's syncs with us.
-_SOON: Final = "SET LOCAL synchronous_commit = off"
 _BEGIN: Final = "INSERT INTO readmodel.cursor (programme, position) VALUES ($1, 0) ON CONFLICT DO NOTHING"
 _STAND: Final = """
 SELECT head.position AS head, head.policy, cursor.position AS cursor
@@ -110,7 +108,6 @@ async def behind(connection: Connection) -> dict[str, int]:
 async def fold(connection: Connection, policies: Policies, programme: str) -> int:
     """Take in the programme's next entries, AT_ONCE at the most; return how many. 0 too when another process is at it."""
     async with connection.transaction():
-        await connection.execute(_SOON)
         if not await connection.fetchval(_LOCK.format(lock="pg_try_advisory_xact_lock"), programme):
             return 0
         await connection.execute(_BEGIN, programme)

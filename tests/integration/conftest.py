@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from inside import Run, run_inside
 from sqlalchemy.engine import make_url
+from tampered import make_ledger, take_protection_away
 from verified import verify_all_of
 
 from schemas.policy import Policy
@@ -63,6 +64,23 @@ async def database_url(servers: Servers, template_database: str, request: pytest
     _used.append(name)
     if request.node.get_closest_marker("tampers") is None:
         await verify_all_of(in_database(servers.database_url, name))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stored(servers, template_database) -> AsyncIterator[asyncpg.Connection]:
+    """Make the ledger that the changes are made to; return a connection that has power over it."""
+    administrator = await asyncpg.connect(servers.database_url)
+    await administrator.execute(f"CREATE DATABASE tampered TEMPLATE {template_database}")
+    url = in_database(servers.database_url, "tampered")
+    pool = await connect(url)
+    await make_ledger(pool)
+    await pool.close()
+    connection = await asyncpg.connect(url)
+    await take_protection_away(connection)
+    yield connection
+    await connection.close()
+    await administrator.execute("DROP DATABASE tampered WITH (FORCE)")
+    await administrator.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

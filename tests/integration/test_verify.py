@@ -1,155 +1,32 @@
-"""Verifying: a ledger with everything in it passes, and whatever is changed behind its back is named by its position.
-
-The tests' own copy of the ledger has no trigger, no constraint and no index left: who changes rows behind a ledger's back has
-those out of the way. Each change is rolled back when it was looked at.
-"""
+"""Verifying: a ledger with everything in it passes, and whatever is changed behind its back is named by its position."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import asyncpg
 import pytest
-import pytest_asyncio
-from events_made import (
-    ENTERPRISE,
-    OTHER_ENTERPRISE,
-    Wire,
-    as_inbound,
-    exhausted_event,
-    issue_event,
-    policy_with,
-    redemption_event,
-    shipped,
+from events_made import as_inbound, issue_event, redemption_event
+from tampered import (
+    CHENGDU,
+    CODES,
+    EMPTY,
+    FIRSTS,
+    GUIZHOU,
+    LAST,
+    PAID,
+    REVISED_BEFORE,
+    TRIED,
+    changed,
+    copy_of,
+    first_bad,
+    of,
 )
-from sqlalchemy.engine import make_url
 
-from schemas.codes import Code
-from services.ledger import chain, tables
 from services.ledger import rows as rows_module
-from services.ledger.append import Ledger, Limits, ProgrammeUnknownError
-from services.ledger.database import connect
-from services.ledger.entry import Decision
+from services.ledger import tables
+from services.ledger.append import Ledger, ProgrammeUnknownError
 from services.ledger.read import programmes
 from services.ledger.verify import Verification, verify
-
-CHENGDU, GUIZHOU, EMPTY = "chengdu-2024", "guizhou-2024", "hangzhou-2023"
-
-BATCHES: list[list[Wire]] = [
-    [
-        issue_event("V-1"), redemption_event("V-1"), redemption_event("V-2"), redemption_event("V-9"), issue_event("V-1"),
-    ],
-    [issue_event("V-2", amount="850000.00")],
-    [
-        issue_event("V-3"), redemption_event("V-1", 2, amount="90000.01"),
-        issue_event("V-4", enterprise="91510107MA0000000X"), redemption_event("V-1", 3, amount="90000.00"),
-    ],
-    [issue_event("V-5", time="2024-05-07T10:00:00+08:00")],
-    [exhausted_event(ENTERPRISE), issue_event("V-6", amount="10000.00")],
-    [
-        issue_event("V-7", amount="200000.00", enterprise=OTHER_ENTERPRISE, data__valid_until="2024-05-31"),
-        redemption_event("V-7"), redemption_event("V-7", 2, time="2024-05-30T10:00:00+08:00"),
-        redemption_event("V-7", 3, time="2024-05-30T10:00:00+08:00", data__item="goods"),
-    ],
-    [],
-    [
-        exhausted_event(), issue_event("V-8", enterprise=OTHER_ENTERPRISE),
-        exhausted_event("nobody"), exhausted_event(OTHER_ENTERPRISE, period="2025"),
-    ],
-]  # fmt: skip
-"""Chengdu's batches; one with no events ends the waits that are over."""
-
-REVISED_BEFORE = 3
-"""With this batch the second revision is in force, which clamps."""
-
-CODES = [
-    None, None, None, None, Code.EXCEEDS_ANNUAL_CAP, Code.EXCEEDS_VOUCHER_BALANCE, Code.ENTERPRISE_INVALID, None,
-    Code.CLAMPED_TO_CAP, None, Code.QUOTA_CLOSED, None, Code.VOUCHER_EXPIRED, None, Code.ITEM_NOT_COVERED,
-    Code.VOUCHER_UNKNOWN, None, Code.QUOTA_CLOSED, Code.ENTERPRISE_INVALID, None,
-]  # fmt: skip
-LAST = len(CODES)
-TRIED = range(1, LAST + 1)
-"""Entries of every kind and outcome: enough of them to change every column of."""
-FIRSTS = [1, 3, 5, 9, 10, 12, 16, 17]
-"""Where the blocks begin."""
-
-
-PAID = "SELECT DISTINCT block.first, last FROM payable JOIN block USING (programme, last) WHERE programme = $1"
-"""The blocks in which something was redeemed."""
-
-
-async def make_ledger(pool: asyncpg.Pool) -> None:
-    now = datetime(2024, 5, 6, 4, tzinfo=UTC)
-    policies = {CHENGDU: policy_with(), GUIZHOU: shipped()[GUIZHOU], EMPTY: shipped()[EMPTY]}
-    ledger = Ledger(pool, policies, Limits(wait=timedelta(hours=1)), clock=lambda: now)
-    await ledger.open()
-    for number, events in enumerate(BATCHES):
-        now += timedelta(minutes=10, microseconds=1)
-        if number == REVISED_BEFORE:
-            await Ledger(pool, {CHENGDU: policy_with(revision=2, caps__0__on_cap="clamp")}).open()
-        if events:
-            await ledger.append(CHENGDU, [as_inbound(event) for event in events])
-        else:
-            assert await ledger.expire_parked(CHENGDU) == 1
-    for event in (issue_event("V-1", programme=GUIZHOU), redemption_event("V-1", programme=GUIZHOU)):
-        await ledger.append(GUIZHOU, [as_inbound(event)])
-
-
-async def take_protection_away(connection: asyncpg.Connection) -> None:
-    for table in ("entry", "block", "payable", "policy", "head"):
-        await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-        columns = await connection.fetch(
-            "SELECT column_name FROM information_schema.columns WHERE table_name = $1", table
-        )
-        names = await connection.fetch(
-            "SELECT conname FROM pg_constraint WHERE conrelid = $1::regclass AND contype IN ('c', 'p')", table
-        )
-        for (name,) in names:
-            await connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
-        for (column,) in columns:
-            await connection.execute(f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL")
-    for index in ("entry_key", "entry_claim", "entry_issue"):
-        await connection.execute(f"DROP INDEX {index}")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stored(servers, template_database) -> AsyncIterator[asyncpg.Connection]:
-    """Make the ledger that the changes are made to; return a connection that has power over it."""
-    administrator = await asyncpg.connect(servers.database_url)
-    await administrator.execute(f"CREATE DATABASE tampered TEMPLATE {template_database}")
-    url = make_url(servers.database_url).set(database="tampered").render_as_string()
-    pool = await connect(url)
-    await make_ledger(pool)
-    await pool.close()
-    connection = await asyncpg.connect(url)
-    await take_protection_away(connection)
-    yield connection
-    await connection.close()
-    await administrator.execute("DROP DATABASE tampered WITH (FORCE)")
-    await administrator.close()
-
-
-@contextlib.asynccontextmanager
-async def changed(connection: asyncpg.Connection, *statements: str) -> AsyncIterator[None]:
-    """Make changes; undo them in the end."""
-    transaction = connection.transaction(isolation="repeatable_read")
-    await transaction.start()
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-        yield
-    finally:
-        await transaction.rollback()
-
-
-async def first_bad(connection: asyncpg.Connection, *statements: str, programme: str = CHENGDU) -> int | None:
-    """Return the position that is named after the changes; None where nothing was found."""
-    async with changed(connection, *statements):
-        found = await verify(connection, programme)
-    assert found.ok == (found.first_bad_position is None) == (found.reason is None)
-    return found.first_bad_position
 
 
 async def test_a_ledger_with_everything_in_it_passes(stored):
@@ -316,10 +193,6 @@ async def test_the_head_of_a_ledger_without_entries_is_verified_too(stored):
 # ---- Rows taken away, put in, changed with each other ----------------------------------------------------------------
 
 
-def of(table: str, condition: str = "true") -> str:
-    return f"DELETE FROM {table} WHERE programme = '{CHENGDU}' AND {condition}"
-
-
 async def test_rows_that_are_missing_are_named(stored):
     for position in (1, 2, 3, 10, LAST - 1, LAST):
         assert await first_bad(stored, of("entry", f"position = {position}")) == position
@@ -338,14 +211,6 @@ async def test_rows_that_are_missing_are_named(stored):
     assert await first_bad(stored, of("head"), of("block"), of("entry"), of("payable")) == 0
     for row in await stored.fetch(PAID, CHENGDU):
         assert await first_bad(stored, of("payable", f"last = {row['last']}")) == row["first"]
-
-
-async def copy_of(connection: asyncpg.Connection, table: str, condition: str, **changes: str) -> str:
-    """Return a statement that puts in a copy of one of Chengdu's rows, with some columns as the expressions say."""
-    rows = await connection.fetch("SELECT column_name FROM information_schema.columns WHERE table_name = $1", table)
-    columns = [row["column_name"] for row in rows]
-    values = ", ".join(changes.get(column, column) for column in columns)
-    return f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM {table} WHERE programme = '{CHENGDU}' AND {condition}"
 
 
 async def test_rows_that_were_put_in_are_named(stored):
@@ -386,130 +251,6 @@ async def test_rows_that_were_swapped_are_named(stored):
     WHERE block.programme = '{CHENGDU}' AND other.programme = '{CHENGDU}'
     AND block.first IN (3, 5) AND other.first = 8 - block.first"""
     assert await first_bad(stored, swap) == 3
-
-
-# ---- Changes by someone who knows how the hashes are made ------------------------------------------------------------
-
-
-async def rehash(connection: asyncpg.Connection) -> None:
-    """Make every leaf, root and hash of Chengdu's what the changed columns say, and the head too."""
-    previous, moment = chain.GENESIS, None
-    for block in await connection.fetch("SELECT * FROM block WHERE programme = $1 ORDER BY last", CHENGDU):
-        rows = await connection.fetch(
-            "SELECT * FROM entry WHERE programme = $1 AND position BETWEEN $2 AND $3 ORDER BY position",
-            CHENGDU, block["first"], block["last"],
-        )  # fmt: skip
-        leaves = [leaf_of(row) for row in rows]
-        for row, leaf in zip(rows, leaves, strict=True):
-            await connection.execute(
-                "UPDATE entry SET leaf = $3 WHERE programme = $1 AND position = $2", CHENGDU, row["position"], leaf
-            )
-        fields = {name: block[name] for name in ("programme", "first", "last", "recorded_at", "policy", "issued")}
-        root, moment = chain.merkle_root(leaves), block["recorded_at"]
-        hashed = chain.block_hash(**fields, root=root, previous=previous)
-        await connection.execute(
-            "UPDATE block SET root = $3, previous = $4, hash = $5 WHERE programme = $1 AND last = $2",
-            CHENGDU, block["last"], root, previous, hashed,
-        )  # fmt: skip
-        previous, last = hashed, block["last"]
-    await connection.execute(
-        "UPDATE head SET hash = $2, position = $3, recorded_at = $4 WHERE programme = $1",
-        CHENGDU,
-        previous,
-        last,
-        moment,
-    )
-
-
-def leaf_of(row: asyncpg.Record) -> bytes:
-    decision = Decision(**{name: row[name] for name in Decision.__slots__})
-    programme, moment = chain.encoded_programme(row["programme"]), chain.encoded_moment(row["recorded_at"])
-    return chain.leaf_of(chain.encode(programme, row["position"], moment, row["key"], decision, row["event"]))
-
-
-async def found_after_rehash(connection: asyncpg.Connection, *statements: str) -> Verification:
-    async with changed(connection, *statements):
-        await rehash(connection)
-        return await verify(connection, CHENGDU)
-
-
-async def test_hashes_made_anew_without_a_change_are_the_same(stored):
-    assert (await found_after_rehash(stored)).ok
-
-
-def set_entry(position: int, what: str) -> str:
-    return f"UPDATE entry SET {what} WHERE programme = '{CHENGDU}' AND position = {position}"
-
-
-@pytest.mark.parametrize(
-    ("position", "what"),
-    [
-        (1, "granted = granted - 1"),
-        (1, "quota_used = quota_used + 1"),
-        (1, "budget_remaining = budget_remaining + 1"),
-        (1, "quota_limit = quota_limit + 1"),
-        (1, "valid_until = '2024-12-31'"),
-        (1, "claim = NULL"),
-        (1, "provider = 'x'"),
-        (2, "payable = payable + 1"),
-        (2, "voucher_remaining = voucher_remaining + 1"),
-        (2, "amount = amount + 1"),
-        (2, "enterprise = 'x'"),
-        (2, "key = '\\x00112233445566778899aabbccddeeff'"),
-        (2, "event = convert_to(replace(convert_from(event, 'UTF8'), '10000.00', '10000.01'), 'UTF8')"),
-        (5, "accepted = true, code = NULL, granted = amount, voucher_remaining = amount"),
-        (7, "code = 'exceeds_budget'"),
-        (9, "period = '2025'"),
-        (10, "enterprise = NULL"),
-        (11, "event = 'not json'"),
-        (11, "kind = 'lost'"),
-        (16, "code = 'voucher_expired'"),
-        (16, "recorded_at = recorded_at + interval '1 microsecond'"),
-    ],
-)
-async def test_a_wrong_entry_is_named_however_right_its_hashes_are(stored, position, what):
-    found = await found_after_rehash(stored, set_entry(position, what))
-    assert found.first_bad_position == position, found
-
-
-@pytest.mark.parametrize(
-    ("first", "what"),
-    [
-        (3, "issued = '{\"2024\":95000001}'"),
-        (3, "recorded_at = recorded_at + interval '1 microsecond'"),
-        (5, "policy = (SELECT digest FROM policy WHERE revision = 2)"),
-        (12, "policy = (SELECT digest FROM policy WHERE revision = 1 AND programme = 'chengdu-2024')"),
-        (16, "policy = '\\x01'"),
-    ],
-)
-async def test_a_wrong_block_is_named_however_right_its_hashes_are(stored, first, what):
-    found = await found_after_rehash(
-        stored, f"UPDATE block SET {what} WHERE programme = '{CHENGDU}' AND first = {first}"
-    )
-    assert found.first_bad_position == first, found
-
-
-async def test_time_that_runs_back_is_named_however_right_its_hashes_are(stored):
-    moment = "recorded_at = '2024-05-06T04:10:00Z'"
-    statements = [f"UPDATE {table} SET {moment} WHERE {column} >= 17 AND programme = '{CHENGDU}'"
-                  for table, column in (("entry", "position"), ("block", "first"))]  # fmt: skip
-    found = await found_after_rehash(stored, *statements)
-    assert (found.first_bad_position, found.reason) == (17, "the block was recorded before the block before it")
-
-
-async def test_an_event_taken_in_twice_is_named_however_right_its_hashes_are(stored):
-    entry = await copy_of(stored, "entry", f"position = {LAST}", position=str(LAST + 1))
-    block = await copy_of(stored, "block", f"last = {LAST}", first=str(LAST + 1), last=str(LAST + 1))
-    found = await found_after_rehash(stored, entry, block)
-    assert found.first_bad_position == LAST + 1
-    assert "twice" in found.reason
-
-
-async def test_the_end_cut_off_with_its_hashes_made_right_is_told_by_nothing_but_the_head(stored):
-    """What verify cannot see by itself: who keeps a hash of the head elsewhere sees it."""
-    cut = [of("entry", "position >= 17"), of("block", "first >= 17")]
-    assert await first_bad(stored, *cut) == 17
-    assert (await found_after_rehash(stored, *cut)).ok
 
 
 # ---- While others write ----------------------------------------------------------------------------------------------
