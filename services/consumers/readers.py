@@ -58,15 +58,15 @@ class Readers:
         """Call ``end`` when the broker refuses a reader its read: FastStream would ask again without a pause, for ever."""
         while True:
             for key, reader in self._all:
-                if len(reader.tasks) > 1:
+                if _refused(reader):
                     log.error("a reader is refused", stream=key, because=_why(reader))
                     end()
                     return
             await asyncio.sleep(_WATCHED_EVERY_SECONDS)
 
     def stopped(self) -> set[str]:
-        """Return the streams that a reader of no longer reads."""
-        return {key for key, reader in self._all if _ended(reader)}
+        """Return the streams that a reader of no longer reads, or was refused."""
+        return {key for key, reader in self._all if _ended(reader) or _refused(reader)}
 
 
 async def _parse(raw: Any, original: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -85,6 +85,11 @@ async def _decode(message: Any) -> list[RawEntry]:
 def _why(reader: StreamBatchSubscriber) -> str:
     error = reader.tasks[0].exception()
     return "unknown" if error is None else told(error)
+
+
+def _refused(reader: StreamBatchSubscriber) -> bool:
+    # Its one task has failed, and FastStream has begun another beside it. That one is alive between two refusals.
+    return len(reader.tasks) > 1
 
 
 def _ended(reader: StreamBatchSubscriber) -> bool:

@@ -176,8 +176,11 @@ class Consumer:
         if self._intake is None:
             return Answer(ok=False, because="starting")
         health = self._intake.health
-        if stopped := self._readers.stopped():
+        told = self.app.stopping and not self.failed
+        if (stopped := self._readers.stopped()) and not told:
             return Answer(ok=False, because=f"readers stopped: {', '.join(sorted(stopped))}")
+        if self.app.stopping:
+            return Answer(ok=False, because="ending")
         if (held := health.held(_HELD_UNREADY_SECONDS)) is not None:
             return Answer(ok=False, because=f"holding: {held}")
         for trouble in health.troubles.values():

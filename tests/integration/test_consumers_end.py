@@ -63,9 +63,11 @@ async def test_told_to_end_while_it_starts_or_ends_is_not_failed(settings):
     assert not consumer.failed
     async with running("issued", settings) as consumer:
         await told_to_end(consumer)
+        assert consumer.ready() == (False, "ending")
         await consumer.app.stop()
         consumer.app.exit()
         assert not consumer.failed
+        assert consumer.ready() == (False, "ending")
 
 
 async def test_ended_by_one_of_its_readers_is_failed(settings):
