@@ -14,6 +14,7 @@ from schemas.identifiers import ledger_source
 from schemas.money import format_yuan
 from schemas.policy import Policy
 from services.ledger.entry import TYPES
+from services.ledger.kept import Origin
 
 WARNINGS_PERCENT: Final = (95, 80)
 _MONEY: Final = ("amount", "granted", "voucher_remaining", "quota_used", "quota_limit", "budget_remaining", "payable")
@@ -22,17 +23,13 @@ _NAMES: Final = ("voucher_id", "enterprise", "provider")
 Row = Mapping[str, Any] | asyncpg.Record
 
 
-class _Origin(msgspec.Struct, gc=False):
-    """Of an inbound event, what its notification tells."""
+class _Traced(Origin):
+    """An event's origin, and by which trace it came."""
 
-    id: str
-    source: str
-    type: str
-    time: str
     traceparent: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_origin = msgspec.json.Decoder(_Origin).decode
+_traced = msgspec.json.Decoder(_Traced).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -46,7 +43,7 @@ def notification(row: Row, policy_digest: bytes) -> bytes:
     programme, position, code = row["programme"], row["position"], row["code"]
     outcome = "accepted" if row["accepted"] else "refused"
     type_ = TYPES[row["kind"]]
-    event = _origin(row["event"])
+    event = _traced(row["event"])
     trace, event.traceparent = event.traceparent, msgspec.UNSET
     message = ACCEPTED if code is None else MESSAGES[Code(code)]
     data: dict[str, Any] = {"position": position, "outcome": outcome}

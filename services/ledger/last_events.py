@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-import msgspec
-
 from services.ledger.database import Connection
+from services.ledger.kept import origin
 
 RECENT_ENTRIES: Final = 50_000
 RECENT_PARKED: Final = 50_000
@@ -81,15 +80,6 @@ class LastEvents:
     redeemed: dict[str, LastEvent] = field(default_factory=dict)
 
 
-class _Origin(msgspec.Struct, gc=False):
-    id: str
-    source: str
-    time: str
-
-
-_origin = msgspec.json.Decoder(_Origin).decode
-
-
 async def last_events(
     connection: Connection, programme: str, authority: str, providers: Collection[str]
 ) -> LastEvents:  # fmt: skip
@@ -131,12 +121,12 @@ async def _closure(connection: Connection, programme: str, authority: str, head:
     before = head + 1
     while rows := await connection.fetch(_CLOSURES, programme, before, _CLOSURES_AT_ONCE):
         for row in rows:
-            if _origin(row["event"]).source == authority:
+            if origin(row["event"]).source == authority:
                 return _event(row["event"], row["recorded_at"], row["position"])
         before = rows[-1]["position"]
     return None
 
 
 def _event(event: bytes, recorded_at: datetime, position: int | None) -> LastEvent:
-    origin = _origin(event)
-    return LastEvent(origin.id, origin.time, recorded_at, position)
+    of = origin(event)
+    return LastEvent(of.id, of.time, recorded_at, position)

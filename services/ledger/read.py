@@ -11,13 +11,12 @@ from typing import Final, NamedTuple, TypeAlias
 
 import asyncpg
 
-from schemas.decoding import decode
-from schemas.events import ISSUED, VoucherIssued
 from schemas.policy import Policy
 from services.ledger import queries
 from services.ledger.book import Book
 from services.ledger.database import Connection
 from services.ledger.heads import ProgrammeUnknownError
+from services.ledger.kept import kind_of_voucher
 from services.ledger.policies import Policies
 from services.ledger.statements import (
     BudgetAccount,
@@ -182,18 +181,11 @@ def voucher_accounts(rows: list[asyncpg.Record], policy: Policy, now: datetime |
     today = (now or datetime.now(UTC)).astimezone(policy.period.zone).date()
     return tuple(
         VoucherAccount(
-            row["voucher_id"], row["enterprise"], row["provider"], _issue(row["event"]).data.kind, row["granted"],
+            row["voucher_id"], row["enterprise"], row["provider"], kind_of_voucher(row["event"]), row["granted"],
             row["remaining"], row["valid_until"], _status(row["remaining"], row["valid_until"], today),
         )
         for row in rows
     )  # fmt: skip
-
-
-def _issue(event: bytes) -> VoucherIssued:
-    issue = decode(event, ISSUED)
-    if not isinstance(issue, VoucherIssued):
-        raise AssertionError("an entry of the kind 'issued' keeps an issue")  # noqa: TRY004  not a caller's mistake
-    return issue
 
 
 def _status(remaining: int, valid_until: date | None, today: date) -> Status:

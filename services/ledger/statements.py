@@ -1,14 +1,16 @@
 """What reading a ledger gives: accounts and entries, amounts in fen, and the JSON documents that the contract makes of them, in yuan."""
 
-import json
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
+
+from msgspec.structs import asdict
 
 from schemas.codes import ACCEPTED, MESSAGES, Code
 from schemas.events import Kind
 from schemas.money import format_yuan
 from schemas.policy import Policy
+from services.ledger.kept import origin
 
 Json = dict[str, object]
 Status = Literal["active", "used", "expired"]
@@ -137,7 +139,6 @@ class EntryRow:
 
     def to_json(self) -> Json:
         """Return the entry as JSON has it, by the names of the notifications; what does not apply is left out."""
-        event = json.loads(self.event)
         message = ACCEPTED if self.code is None else MESSAGES[Code(self.code)]
         names = {"voucher_id": self.voucher_id, "enterprise": self.enterprise, "provider": self.provider}
         money = {
@@ -152,7 +153,7 @@ class EntryRow:
             "outcome": "accepted" if self.accepted else "refused",
             **({} if self.code is None else {"code": self.code}),
             "message": message._asdict(),
-            "event": {name: event[name] for name in ("id", "source", "type", "time")},
+            "event": asdict(origin(self.event)),
             **{name: value for name, value in names.items() if value is not None},
             "period": self.period,
             **({} if self.valid_until is None else {"valid_until": self.valid_until.isoformat()}),
