@@ -38,7 +38,7 @@ _TURNS: Final = (False, True, True, False)
 """Whether someone looks, turn by turn: what only grows or falls with the ledger's size falls on both alike."""
 _SETTLED_AFTER: Final = 0.25
 """The share of a turn that passes first."""
-_LONGER: Final = 5
+_LONGER: Final = 8
 """A race is so much longer than those of other benches: for some turns of each kind."""
 _NEWEST_BLOCK: Final = """
 SELECT last, extract(epoch FROM recorded_at)::float8 FROM block WHERE programme = $1 ORDER BY last DESC LIMIT 1"""

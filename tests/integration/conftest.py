@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 import asyncpg
 import pytest
 import pytest_asyncio
+from deployed import Deployed, deployed_in
 from inside import Run, run_inside
 from sqlalchemy.engine import make_url
 from tampered import make_ledger, take_protection_away
@@ -81,6 +82,20 @@ async def stored(servers, template_database) -> AsyncIterator[asyncpg.Connection
     await connection.close()
     await administrator.execute("DROP DATABASE tampered WITH (FORCE)")
     await administrator.close()
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """Start servers as a deployment has them, with its users and logins."""
+    with deployed_in(tmp_path_factory.mktemp("deployed")) as servers:
+        yield servers
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def migrated(deployed: Deployed) -> Deployed:
+    """Migrate the deployment's database as its own login for that."""
+    await migrate(deployed.migration_database_url)
+    return deployed
 
 
 @pytest_asyncio.fixture(loop_scope="session")

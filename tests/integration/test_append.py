@@ -239,7 +239,7 @@ async def test_a_head_that_is_held_keeps_no_other_programme_from_going_on(ledger
     waiting = [asyncio.create_task(append(ledger, issue_event(f"V-{n}", amount="10000.00"))) for n in range(20)]
     await asyncio.sleep(0.1)
     other = issue_event("V-1", programme="guizhou-2024")
-    assert entered(await asyncio.wait_for(append(ledger, other, programme="guizhou-2024"), 5)) == [None]
+    assert entered(await asyncio.wait_for(append(ledger, other, programme="guizhou-2024"), 20)) == [None]
     await transaction.rollback()
     await holder.close()
     assert [entered(outcomes) for outcomes in await asyncio.gather(*waiting)] == [[None]] * 20

@@ -33,7 +33,7 @@ async def test_a_batch_in_hand_is_finished_and_acknowledged_at_the_end(settings,
             ending = asyncio.create_task(stack.aclose())
             done, _ = await asyncio.wait([ending], timeout=0.3)
             assert not done
-        await asyncio.wait_for(ending, 5)
+        await asyncio.wait_for(ending, 20)
     assert await pending(redis, ISSUED) == 0
     assert len(await entries_of(admin)) == 20
     assert len(await dead_letters(redis)) == 1
@@ -46,7 +46,7 @@ async def test_a_batch_that_cannot_be_finished_in_time_is_left_to_others(setting
         async with held_head(settings.database_url):
             await send(redis, issue_event("V0"))
             await eventually(lambda: pending(redis, ISSUED))
-            await asyncio.wait_for(stack.aclose(), 5)
+            await asyncio.wait_for(stack.aclose(), 20)
     assert await pending(redis, ISSUED) == 1
     assert await entries_of(admin) == []
 
@@ -90,10 +90,10 @@ async def test_told_to_end_in_the_midst_of_its_start_it_ends_and_leaves_no_reade
     monkeypatch.setattr(others[0], "start", start_that_takes_long)
     with mock.patch.object(logs, "set_up"):
         running = asyncio.create_task(consumer.run())
-        await asyncio.wait_for(begun.wait(), 10)
+        await asyncio.wait_for(begun.wait(), 20)
         before = asyncio.all_tasks()
         await told_to_end(consumer)
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 20)
     assert not consumer.failed
     assert [task for task in before if "_consume" in repr(task.get_coro()) and not task.done()] == []
 
@@ -115,5 +115,5 @@ async def test_a_reader_that_loses_its_cancellation_is_ended_all_the_same(settin
         monkeypatch.setattr(consumer, "take", take)
         await send(redis, issue_event("V0"))
         await eventually(lambda: pending(redis, ISSUED))
-        await asyncio.wait_for(consumer.app.stop(), 10)
+        await asyncio.wait_for(consumer.app.stop(), 20)
         assert len(lost) == 2

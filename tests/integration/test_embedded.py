@@ -265,7 +265,7 @@ async def test_a_postmaster_killed_alone_starts_again_once_its_last_session_has_
         work = asyncio.create_task(connection.execute("SELECT sum(n) FROM generate_series(1, 3000000) AS n"))
         await asyncio.sleep(0.2)
         os.kill(embedded.postgres.pid, signal.SIGKILL)
-        assert wait_for(lambda: not embedded.postgres.running, 5)
+        assert wait_for(lambda: not embedded.postgres.running, 20)
         await asyncio.to_thread(embedded.postgres.start)
         await asyncio.gather(work, return_exceptions=True)
     assert await read(servers) == ([1], [1])

@@ -22,6 +22,6 @@ async def test_a_task_that_loses_its_first_cancellation_is_ended_too(monkeypatch
     stubborn = asyncio.create_task(forgetful())
     done = asyncio.create_task(asyncio.sleep(0, "done"))
     await asyncio.sleep(0)
-    await asyncio.wait_for(tasks.end(stubborn, done), 5)
+    await asyncio.wait_for(tasks.end(stubborn, done), 20)
     assert stubborn.cancelled()
     assert lost == 2
