@@ -9,7 +9,11 @@ _BACKLOG: Final = 512
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens there; port 0 is any that is free. Raises OSError when the address cannot be had."""
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    listening = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    # Every connection has it from here: asyncio's own loop does not see that these are TCP's, and leaves it. Without it the second
+    # part of an answer is held back until the client has acknowledged the first, some 40 ms.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def url_of(listening: socket.socket) -> str:

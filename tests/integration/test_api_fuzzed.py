@@ -10,7 +10,7 @@ from events_made import as_inbound, issue_event, providers_of, redemption_event
 from line import quick_settings
 
 CHENGDU = "chengdu-2024"
-EXAMPLES = 5
+EXAMPLES = 25
 SECONDS_MAX = 280
 CONFIGURATION = """
 [checks]
