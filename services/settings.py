@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     trace_share: Annotated[float, Field(ge=0, le=1)] = 1.0
     """The share of those events that is traced, chosen by their trace's id: every service chooses the same ones."""
     verify_every_hours: Annotated[float, Field(gt=0)] = 24
-    """How long the verifier rests after it has verified every ledger."""
+    """How long until the verifier verifies a ledger again. One that is new does not wait."""
     monitor_host: str = "127.0.0.1"
     """The address that the monitor, with the HTTP API, is bound to."""
     monitor_port: Annotated[int, Field(ge=0, le=65_535)] = 8420
@@ -131,8 +131,8 @@ class Settings(BaseSettings):
     """The largest body that the HTTP API takes."""
     posted_events_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     """Events in one request at the most."""
-    durable_seconds_max: Annotated[float, Field(ge=0.01, le=30)] = 3
-    """How long a request waits for the broker to have its events on the disk."""
+    durable_seconds_max: Annotated[float, Field(ge=0.01, le=8)] = 3
+    """How long a request waits for the broker to have its events on the disk; less than the 10 s that any answer of the broker may take."""
     readmodel_poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
     """How often the monitor looks for new entries to take into the read model."""
     log_level: str = "info"

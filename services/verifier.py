@@ -4,8 +4,10 @@ It does what ``voucher-ledger verify`` does. It takes a core while it is at it, 
 """
 
 import asyncio
+import math
 import time
 from datetime import UTC, datetime
+from typing import Final
 
 import asyncpg
 import structlog
@@ -20,43 +22,54 @@ from services.settings import Settings
 
 log = structlog.get_logger()
 
-_SECONDS_AN_HOUR = 3600
+_SECONDS_AN_HOUR: Final = 3600
+_LOOKS_EVERY_SECONDS: Final = 60
+"""How often it looks for a ledger that was opened while it rests, at the least."""
 
 
 class Verifier:
-    """Verifications, one ledger after another, with a rest after the last."""
+    """Verifications, one ledger after another, each with a rest after it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._wrong: dict[str, Verification] = {}
+        self._due: dict[str, float] = {}
+        """When each ledger that was verified is to be verified again (monotonic)."""
         self._trouble: str | None = None
 
     async def run(self) -> None:
         """Verify until cancelled; while the database is away, wait and begin again."""
         while True:
             try:
-                found = await self._verify_all()
+                new = await self._verify_due()
             except (*TRANSIENT, asyncpg.PostgresError) as error:
                 self._trouble = f"{type(error).__name__}: {error}"
                 log.warning("verifier waits", because=self._trouble)
                 await asyncio.sleep(self._settings.retry_seconds_max)
             else:
                 self._trouble = None
-                # Ledgers are opened by the consumers, which may start after this.
-                hours = self._settings.verify_every_hours
-                await asyncio.sleep(hours * _SECONDS_AN_HOUR if found else self._settings.retry_seconds_max)
+                # Ledgers are opened one after another, by consumers that may start after this.
+                await asyncio.sleep(self._rest() if self._due and not new else self._settings.retry_seconds_max)
 
-    async def _verify_all(self) -> int:
-        """Verify every ledger there is; return how many there are."""
+    def _rest(self) -> float:
+        return max(min(min(self._due.values()) - time.monotonic(), _LOOKS_EVERY_SECONDS), 0)
+
+    async def _verify_due(self) -> bool:
+        """Verify the ledgers that are due, or new; return whether one is new."""
         pool = await connect(self._settings.require_database_url(), connections_max=1)
         try:
             programmes = await read.programmes(pool)
+            new = not self._due.keys() >= set(programmes)
+            self._due = {programme: self._due.get(programme, -math.inf) for programme in programmes}
             for programme in programmes:
+                if self._due[programme] > time.monotonic():
+                    continue
                 began_at = datetime.now(UTC)
                 found = await verify(pool, programme)
                 self._take_in(found)
                 await self._note(pool, found, began_at)
-            return len(programmes)
+                self._due[programme] = time.monotonic() + self._settings.verify_every_hours * _SECONDS_AN_HOUR
+            return new
         finally:
             pool.terminate()
 

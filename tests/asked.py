@@ -1,15 +1,24 @@
 """Asking a service over HTTP, at a port of its own."""
 
 import asyncio
+import contextlib
 import http.client
 import socket
 
 
 def free_port() -> int:
     """Return a port that nobody listens on at this moment."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    (port,) = free_ports(1)
+    return port
+
+
+def free_ports(number: int) -> list[int]:
+    """Return so many of them, each another."""
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in taken:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in taken]
 
 
 def _get(port: int, path: str) -> tuple[int, str, str]:

@@ -63,10 +63,12 @@ class Claimer:
         cursor, taken, idle_ms = _FROM_THE_START, 0, int(self.idle_seconds * 1000)
         while True:
             count = await self._at_once(stream, cursor, idle_ms)
+            before = self._ours(stream)
             cursor, claimed, *_ = await self.redis.xautoclaim(
                 stream.key, GROUP, self.consumer, idle_ms, start_id=cursor, count=count
             )
-            ours = self._ours(stream) if claimed else ()
+            # Also such as were in hand when it was asked, and are decided by now: they are about to be acknowledged.
+            ours = before | self._ours(stream)
             entries = [RawEntry(entry_id, fields) for entry_id, fields in claimed if entry_id not in ours]
             if entries:
                 log.info("taken over", stream=stream.key, entries=len(entries))

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from asked import free_port, get
+from asked import free_ports, get
 from events_made import issue_event, redemption_event
 from eventually import eventually
 from line import CHENGDU, send
@@ -26,7 +26,7 @@ def servers(tmp_path_factory) -> Iterator[Servers]:
 
 async def test_each_service_says_who_it_is_and_what_it_did_and_ends_when_told(servers, tmp_path):
     await migrate(servers.database_url)
-    ports = {service.value: free_port() for service in Service}
+    ports = dict(zip((service.value for service in Service), free_ports(len(Service)), strict=True))
     with contextlib.ExitStack() as stack:
         running = []
         for name, port in ports.items():

@@ -37,6 +37,7 @@ _SETTINGS: Final = {
 }  # fmt: skip
 _LOOK_EVERY_SECONDS: Final = 0.2
 _STARTED_AGAIN_AFTER_SECONDS: Final = 0.5
+_LISTENS_WITHIN_SECONDS: Final = 20.0
 
 
 class Lines:
@@ -61,6 +62,7 @@ class Fleet:
         """Ends that nobody asked for, and such as were asked for and had another status than 0."""
         self._settings = _SETTINGS | {"VOUCHER_LEDGER_PROGRAMMES_DIR": str(programmes)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, float] = {}
         self._changing = {name: asyncio.Lock() for name in self.lines}
 
     @contextlib.asynccontextmanager
@@ -100,9 +102,8 @@ class Fleet:
         """Tell a service to end, wait until it has, and start it again."""
         async with self._changing[name]:
             status = await self._end(name)
-            # One that was started a moment ago has not got as far as to listen to signals.
             assert status != HUNG, f"{name} did not end by itself, and was at: {self._hung_at()}"
-            if status not in {None, 0, -signal.SIGTERM}:
+            if status not in {None, 0}:
                 self.deaths[f"{kind_of(name)} ({status}, when told to end)"] += 1
             self._start(name, ahead_seconds)
 
@@ -143,6 +144,7 @@ class Fleet:
             "VOUCHER_LEDGER_CONSUMER_NAME": name.removesuffix(_TWIN), "PYTHONPATH": _path(),
         }  # fmt: skip
         command = ["-m", "chaos.skewed", str(ahead_seconds)] if ahead_seconds else ["-m", "services.cli"]
+        self._started[name] = time.monotonic()
         with self.log.open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [sys.executable, *command, "run", kind_of(name)], env=environment(**urls, **self._settings), stderr=log
@@ -158,11 +160,13 @@ class Fleet:
         began = time.monotonic()
         process.terminate()
         try:
-            return await asyncio.to_thread(process.wait, ENDS_WITHIN_SECONDS)
+            status = await asyncio.to_thread(process.wait, ENDS_WITHIN_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             raise AssertionError(f"{name} did not end within {time.monotonic() - began:.0f} s of SIGTERM") from None
+        # One that was started a moment ago has not got as far as to listen to signals.
+        return 0 if status == -signal.SIGTERM and began - self._started[name] < _LISTENS_WITHIN_SECONDS else status
 
     async def _keep(self) -> None:
         while True:
@@ -170,6 +174,8 @@ class Fleet:
                 if process.poll() is None or self._changing[name].locked():
                     continue
                 async with self._changing[name]:
+                    if self._processes.get(name) is not process:
+                        continue  # someone has started it again while this waited for another
                     self.deaths[f"{kind_of(name)} ({process.returncode})"] += 1
                     await asyncio.sleep(_STARTED_AGAIN_AFTER_SECONDS)
                     self._start(name)

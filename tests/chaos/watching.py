@@ -53,6 +53,7 @@ class Platform:
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
         self.told: dict[str, list[tuple[bytes, bytes]]] = {programme: [] for programme in PROGRAMMES}
+        self._reading = asyncio.Lock()
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -63,7 +64,7 @@ class Platform:
 
     async def read(self) -> None:
         """Read what there is. Raises what the broker raises."""
-        async with self._servers.client() as client:
+        async with self._reading, self._servers.client() as client:
             for programme, told in self.told.items():
                 after = f"({told[-1][0].decode()}" if told else "-"
                 found = await entries_between(client, notification_stream(programme), after)

@@ -41,6 +41,7 @@ from services.notifier import Notifier
 from services.programmes import load_policies
 from services.publishing import publish
 from services.queues import queues
+from services.tasks import end
 from services.trimming import trim
 
 
@@ -163,10 +164,10 @@ async def services_of(deployed: Deployed) -> AsyncIterator[None]:
         assert all(consumer.ready().ok for consumer in consumers), [consumer.ready() for consumer in consumers]
         assert notifier.ready().ok, notifier.ready()
     finally:
-        notifying.cancel()
         for consumer in consumers:
             consumer.app.exit()
-        await asyncio.gather(*tasks, notifying, return_exceptions=True)
+        await end(notifying)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def count(client: Redis, stream: str, wanted: int) -> bool:

@@ -31,7 +31,7 @@ async def clients(ledger, database_url, redis_url, tmp_path):
     file = tmp_path / "keys.toml"
     keys = keys_for(file, **SCOPES)
     settings = quick_settings(
-        database_url, redis_url, programmes=frozenset(), keys_file=file, durable_seconds_max=20, **LIMITS
+        database_url, redis_url, programmes=frozenset(), keys_file=file, durable_seconds_max=8, **LIMITS
     )
     async with answering(settings) as asking:
         yield {name: asking.with_key(key) for name, key in keys.items()}

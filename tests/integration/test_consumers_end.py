@@ -24,6 +24,7 @@ def settings(database_url, redis_url):
 
 
 async def test_a_batch_in_hand_is_finished_and_acknowledged_at_the_end(settings, redis, admin):
+    settings = settings.model_copy(update={"graceful_seconds": 20})
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(running("issued", settings))
         async with held_head(settings.database_url):

@@ -136,8 +136,7 @@ async def test_two_notifiers_at_once_tell_everything_once(settings, ledger, redi
         for batch in range(20):
             await append(ledger, issues(batch * 10, 10))
         await told_all(redis, admin)
-        assert first.ready().ok
-        assert second.ready().ok
+        await eventually(lambda: first.ready().ok and second.ready().ok)
 
 
 async def test_a_notifier_takes_over_from_one_that_ended(settings, ledger, redis, admin):

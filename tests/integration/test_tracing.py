@@ -103,7 +103,8 @@ async def test_one_event_is_followed_from_its_stream_to_its_notification(setting
     assert notified.attributes["messaging.message.id"] == "2-0"
     assert notified.attributes["voucher_ledger.position"] == 2
     assert notified.attributes["voucher_ledger.outcome"] == "accepted"
-    assert decided.start_time < decided.end_time <= notified.end_time
+    # The notifier may see the commit before the consumer has its answer, and be done before it.
+    assert decided.start_time < min(decided.end_time, notified.end_time)
 
     (batch,), (written,) = named(exported, "process batch"), named(exported, "send batch")
     assert links(batch) == links(written) == {f"{TRACE}-{SPAN}"}
@@ -269,6 +270,7 @@ async def test_spans_reach_a_collector(settings, redis, admin, collector, monkey
 
 async def test_a_collector_that_is_away_holds_nobody_up(settings, redis, admin, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr(spans, "_ENDED_WITHIN_SECONDS", 0.5)
     loop, others = asyncio.get_running_loop(), set(threading.enumerate())
     async with running("issued", settings):
         await send(redis, issue_event("V0", traceparent=parent()))

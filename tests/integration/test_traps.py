@@ -213,13 +213,16 @@ async def test_a_consumer_that_is_refused_from_the_start_ends_with_1_and_says_wh
     assert "Traceback" not in processes.log(), processes.log()
 
 
+_READERS = Settings.model_fields["readers"].default
+
+
 async def is_reading(redis) -> bool:
     if not await redis.exists(ISSUED):
         return False
     if not await redis.xinfo_groups(ISSUED):
         return False
     names = [row["name"] for row in await redis.xinfo_consumers(ISSUED, GROUP)]
-    return all(any(name.endswith(b"-%d" % number) for name in names) for number in (0, 1))
+    return all(any(name.endswith(b"-%d" % number) for name in names) for number in range(_READERS))
 
 
 async def asked(redis) -> int:

@@ -16,7 +16,7 @@ import asyncio, contextlib, time
 from services import ending, logs
 from services.settings import Settings
 
-ending.CLOSES_WITHIN_SECONDS = 0.3
+ending.CLOSES_WITHIN_SECONDS = {closes_within}
 logs.set_up(Settings(log_format="json"), "issued")
 
 async def waits_for_what_will_not_come():
@@ -35,9 +35,12 @@ asyncio.run(service())
 """
 
 
-def told_to_end(what: str) -> tuple[int, str]:
+def told_to_end(what: str, closes_within: float = 0.3) -> tuple[int, str]:
     with subprocess.Popen(
-        [sys.executable, "-c", SERVICE.format(what=what)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", SERVICE.format(what=what, closes_within=closes_within)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -47,7 +50,7 @@ def told_to_end(what: str) -> tuple[int, str]:
 
 
 def test_a_service_that_ends_in_time_ends_by_itself():
-    assert told_to_end("await asyncio.sleep(0.01)") == (0, "")
+    assert told_to_end("await asyncio.sleep(0.01)", closes_within=20) == (0, "")
 
 
 @pytest.mark.parametrize(

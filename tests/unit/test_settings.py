@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import AliasChoices
 
+from services.broker import connection_options
 from services.settings import PREFIX, Settings, SettingsError, read_settings
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -72,3 +73,9 @@ def test_what_is_missing_is_named() -> None:
         settings.require_database_url()
     with pytest.raises(SettingsError, match="REDIS_URL"):
         settings.require_redis_url()
+
+
+def test_a_request_waits_for_the_disk_for_less_long_than_the_broker_may_take_to_answer() -> None:
+    """Otherwise its line would be cut, and what it sent be sent a second time."""
+    (most,) = (one.le for one in Settings.model_fields["durable_seconds_max"].metadata if hasattr(one, "le"))
+    assert most < connection_options()["socket_timeout"]
