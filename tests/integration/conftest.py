@@ -5,12 +5,14 @@ The servers are the embedded ones. A test may do to its database what it likes; 
 
 import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 
 import asyncpg
 import pytest
 import pytest_asyncio
 from deployed import Deployed, deployed_in
 from inside import Run, run_inside
+from servers_used import Make
 from sqlalchemy.engine import make_url
 from tampered import make_ledger, take_protection_away
 from verified import verify_all_of
@@ -143,6 +145,27 @@ async def redis(redis_url: str) -> AsyncIterator[broker.Redis]:
     client = broker.connect(redis_url)
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Make an Embedded that is stopped after the test, together with what a killed keeper left in its home."""
+    made: list[tuple[Path, Embedded]] = []
+
+    def make_one(path: Path = tmp_path / "home", **options) -> Embedded:
+        embedded = Embedded(path, **{"durable": False, **options})
+        made.append((path, embedded))
+        return embedded
+
+    yield make_one
+    for _, embedded in made:
+        embedded.stop()
+    for path, embedded in made:
+        if path.exists():
+            embedded._home.take()
+            embedded.postgres.stop_orphans()
+            embedded.valkey.stop_orphans()
+            embedded.stop()
 
 
 @pytest.fixture
