@@ -131,6 +131,15 @@ async def ledger(pool: "asyncpg.Pool[asyncpg.Record]", policies: Mapping[str, Po
 
 
 @pytest_asyncio.fixture(loop_scope="session")
+async def ledgers(database_url: str, policies: Mapping[str, Policy]) -> AsyncIterator[list[Ledger]]:
+    """Make four ledgers as four processes would have them, each with a pool and a book of its own."""
+    pools = [await connect(database_url, connections_max=4) for _ in range(4)]
+    yield [Ledger(pool, policies) for pool in pools]
+    for pool in pools:
+        pool.terminate()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def redis_url(servers: Servers) -> str:
     """Empty the broker, and return its URL."""
     client = broker.connect(servers.redis_url)

@@ -1,4 +1,4 @@
-"""Appending to a ledger on a real database: many ledgers at once, redelivery, parked redemptions, failures, policy revisions."""
+"""Appending to a ledger on a real database: many ledgers at once, redelivery, parked redemptions, failures."""
 
 import asyncio
 import random
@@ -6,37 +6,22 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
+from appending import append, entered
 from events_made import (
-    ENTERPRISE,
-    OTHER_ENTERPRISE,
-    Wire,
-    as_inbound,
     exhausted_event,
     issue_event,
-    policy_with,
     redemption_event,
     uscc,
 )
 
 from schemas.codes import Code, DeadLetterReason
-from schemas.policy import Policy
 from services.ledger.append import Ledger, Limits, ProgrammeUnknownError
-from services.ledger.batch import Decided, Duplicate, Outcome, Rejected, Waiting
+from services.ledger.batch import Duplicate, Rejected, Waiting
 from services.ledger.database import TRANSIENT, connect
-from services.ledger.policies import PolicyConflictError
 from services.ledger.verify import verify
 
 CHENGDU = "chengdu-2024"
 NOON = datetime(2024, 5, 6, 4, tzinfo=UTC)
-
-
-def entered(outcomes: list[Outcome]) -> list[str | None]:
-    """Return what decided events came to: None for one that stands unclamped, else its code."""
-    return [outcome.decision.code if isinstance(outcome, Decided) else type(outcome).__name__ for outcome in outcomes]
-
-
-async def append(ledger: Ledger, *events: Wire, programme: str = CHENGDU) -> list[Outcome]:
-    return await ledger.append(programme, [as_inbound(event) for event in events])
 
 
 async def codes_in(admin: asyncpg.Connection) -> list[tuple[str, str | None]]:
@@ -49,15 +34,6 @@ async def figures_in(admin: asyncpg.Connection, voucher_id: str) -> int:
         "SELECT voucher_remaining FROM entry WHERE voucher_id = $1 AND accepted ORDER BY position DESC LIMIT 1",
         voucher_id,
     )
-
-
-@pytest.fixture
-async def ledgers(database_url, policies):
-    """Four ledgers as four processes would have them, each with a pool and a book of its own."""
-    pools = [await connect(database_url, connections_max=4) for _ in range(4)]
-    yield [Ledger(pool, policies) for pool in pools]
-    for pool in pools:
-        pool.terminate()
 
 
 async def test_of_150_issues_of_10000_sent_at_once_exactly_100_stand(ledger, ledgers, admin, pool):
@@ -269,55 +245,6 @@ async def test_a_transaction_that_fails_after_deciding_leaves_nothing(ledger, ad
     assert (await verify(pool, CHENGDU)).ok
 
 
-async def test_a_quote_gives_what_append_gives_and_writes_nothing(ledger, ledgers, admin):
-    await append(ledger, issue_event("V-1", amount="900000.00"), redemption_event("V-5"))
-    events = [
-        issue_event("V-1", amount="900000.00"),
-        issue_event("V-2"),
-        issue_event("V-3", amount="20000.00"),
-        redemption_event("V-3"),
-        issue_event("V-2", amount="30000.00"),
-        issue_event("V-5", enterprise=OTHER_ENTERPRISE),
-        redemption_event("V-5", 2, amount="95000.00"),
-        redemption_event("V-6"),
-        exhausted_event(ENTERPRISE),
-        issue_event("V-7", amount="10000.00"),
-    ]
-    before = await state_of(admin)
-    quoted = [await one.quote(CHENGDU, [as_inbound(event) for event in events]) for one in (ledger, ledgers[0], ledger)]
-    assert await state_of(admin) == before
-    appended = await append(ledger, *events)
-    assert quoted == [appended] * 3
-    assert entered(appended) == [
-        "Duplicate", None, Code.EXCEEDS_ANNUAL_CAP, "Waiting", "Rejected", None, Code.EXCEEDS_VOUCHER_BALANCE, "Waiting",
-        None, Code.QUOTA_CLOSED,
-    ]  # fmt: skip
-
-
-async def state_of(admin: asyncpg.Connection) -> list[object]:
-    tables = ("entry", "block", "payable", "policy", "head", "parked")
-    return [await admin.fetch(f"SELECT xmin::text, * FROM {table} ORDER BY 1, 2, 3") for table in tables]
-
-
-async def test_quotes_taken_while_others_append_are_each_of_one_moment(ledger, ledgers):
-    """A quote of an issue always says what the quota was at the position that it would have had."""
-    stop = asyncio.Event()
-
-    async def appending() -> None:
-        for n in range(60):
-            await append(ledger, issue_event(f"V-{n}", amount="10000.00"))
-        stop.set()
-
-    async def quoting() -> None:
-        while not stop.is_set():
-            (outcome,) = await ledgers[0].quote(CHENGDU, [as_inbound(issue_event("V-x", amount="10000.00"))])
-            assert isinstance(outcome, Decided)
-            assert outcome.decision.quota_used == outcome.position * 10_000_00
-            assert outcome.decision.budget_remaining == 10_000_000_00 - outcome.position * 10_000_00
-
-    await asyncio.gather(appending(), quoting())
-
-
 async def test_recorded_at_never_goes_back_with_the_clock(pool, policies, admin):
     now = NOON
     ledger = Ledger(pool, policies, clock=lambda: now)
@@ -359,54 +286,3 @@ async def test_a_programme_that_is_not_served_or_not_open_is_an_error(pool, poli
     for programme in (CHENGDU, "nowhere-2024"):
         with pytest.raises(ProgrammeUnknownError):
             await append(ledger, issue_event("V-1"), programme=programme)
-
-
-class TestPolicies:
-    """Which policy is in force."""
-
-    async def opened(self, pool: asyncpg.Pool, policy: Policy) -> Ledger:
-        ledger = Ledger(pool, {CHENGDU: policy})
-        await ledger.open()
-        return ledger
-
-    async def test_a_policy_read_back_from_the_ledger_is_the_same(self, policies):
-        for policy in policies.values():
-            read = Policy.model_validate_json(policy.canonical)
-            assert (read, read.digest) == (policy, policy.digest)
-
-    async def test_a_higher_revision_takes_force_at_once_in_every_process(self, pool, admin):
-        old = await self.opened(pool, policy_with())
-        assert entered(await append(old, issue_event("V-1", amount="900000.00"))) == [None]
-        clamping = policy_with(revision=2, caps__0__on_cap="clamp")
-        new = await self.opened(pool, clamping)
-        assert entered(await append(old, issue_event("V-2", amount="200000.00"))) == [Code.CLAMPED_TO_CAP]
-        assert entered(await append(new, issue_event("V-3", amount="200000.00"))) == [Code.BELOW_MINIMUM]
-        assert await admin.fetchval("SELECT policy FROM block WHERE last = 2") == clamping.digest
-        assert (await verify(pool, CHENGDU)).ok
-
-    async def test_a_lower_revision_started_late_turns_nothing_back(self, pool, admin):
-        await self.opened(pool, policy_with(revision=3, caps__0__on_cap="clamp"))
-        late = await self.opened(pool, policy_with(revision=2))
-        codes = entered(await append(late, *(issue_event(f"V-{n}", amount="600000.00") for n in range(2))))
-        assert codes == [None, Code.CLAMPED_TO_CAP]
-        assert await admin.fetchval("SELECT revision FROM head") == 3
-        assert (await verify(pool, CHENGDU)).ok
-
-    async def test_other_rules_under_the_same_revision_are_a_conflict_and_change_nothing(self, pool, admin):
-        first = policy_with()
-        await self.opened(pool, first)
-        with pytest.raises(PolicyConflictError, match="raise `revision` in the file to 2"):
-            await self.opened(pool, policy_with(caps__0__on_cap="clamp"))
-        assert await admin.fetchval("SELECT policy FROM head") == first.digest
-        assert await admin.fetchval("SELECT count(*) FROM policy") == 1
-
-    async def test_a_budget_counted_over_otherwise_is_counted_alike_in_every_process(self, pool):
-        """A process that catches up after a change of the rules has the same figures as one that begins anew."""
-        slow = await self.opened(pool, policy_with(budget__per="programme"))
-        quick = Ledger(pool, slow.policies.files)
-        await append(slow, issue_event("V-1"))
-        await append(quick, issue_event("V-2"))
-        await self.opened(pool, policy_with(revision=2, budget__per="year"))
-        quoted = await Ledger(pool, slow.policies.files).quote(CHENGDU, [as_inbound(issue_event("V-3"))])
-        assert await append(slow, issue_event("V-3")) == quoted
-        assert (await verify(pool, CHENGDU)).ok
