@@ -11,6 +11,7 @@ import itertools
 import random
 import signal
 import statistics
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -61,6 +62,8 @@ class _Turns:
     race_events: int
     turn_seconds: float
     rates: dict[bool, list[float]] = field(default_factory=lambda: {False: [], True: []})
+    answered: list[float] = field(default_factory=list)
+    """The seconds that each answer and page took in those turns."""
     looked_at_seconds: float = 0.0
     monitor_seconds: float = 0.0
     """The processor time that the monitor took in the turns in which someone looked."""
@@ -114,7 +117,7 @@ class _Turns:
     async def _turn(self, stands: Callable[[], Awaitable[_Stand]], url: str | None) -> tuple[_Stand, _Stand]:
         """Let a turn pass, looking at the URL if there is one; return where the ledger stood at its beginning and its end."""
         enough = asyncio.Event()
-        looker = asyncio.create_task(_look(url, self.vouchers, enough)) if url else None
+        looker = asyncio.create_task(_look(url, self.vouchers, enough, self.answered)) if url else None
         await asyncio.sleep(self.turn_seconds * _SETTLED_AFTER)
         begun = await stands()
         await asyncio.sleep(self.turn_seconds)
@@ -125,8 +128,8 @@ class _Turns:
         return begun, ended
 
 
-async def _look(url: str, vouchers: int, ended: asyncio.Event) -> None:
-    """Ask for each answer once a second, the names drawn at random, until it is enough."""
+async def _look(url: str, vouchers: int, ended: asyncio.Event, answered: list[float]) -> None:
+    """Ask for each answer once a second, the names drawn at random, until it is enough; add the seconds that each took."""
     asking, draw = Asking(url), random.Random(url)
     base = f"/v1/programmes/{_PROGRAMME}"
     while not ended.is_set():
@@ -143,7 +146,9 @@ async def _look(url: str, vouchers: int, ended: asyncio.Event) -> None:
             "/",
             f"/programmes/{_PROGRAMME}",
         ):
+            begun = time.perf_counter()
             await asyncio.to_thread(asking.ask, path)
+            answered.append(time.perf_counter() - begun)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), _LOOK_SECONDS)
 
@@ -155,7 +160,10 @@ async def cost(stage: Stage, scale: Scale, seed: int) -> Sequence[Sample]:
     (whole,) = await race.run(
         stage, Race({"redeemed": 1}), events=turns.race_events, vouchers=scale.vouchers, seed=seed, beside=turns.beside
     )
-    details = whole.details | {"monitor_cores": round(turns.monitor_seconds / turns.looked_at_seconds, 3)}
+    details = whole.details | {
+        "monitor_cores": round(turns.monitor_seconds / turns.looked_at_seconds, 3),
+        "answered_ms": round(statistics.median(turns.answered) * 1000, 1),
+    }
     return [
         Sample(turns.rate(looked_at), EVENTS_PER_SECOND, details | {"turns": len(turns.rates[looked_at])}, of=name)
         for looked_at, name in ((False, "nobody looking"), (True, "looked at"))

@@ -47,7 +47,7 @@ _SHOWN: Final = {
     "batch_mean": "batch {}", "batch": "batch {}", "ledger_entries_at_end": "ledger {:,}", "batch_p99_ms": "p99 {} ms a batch",
     "consumer_cpu_us_per_event": "{} µs CPU/event", "cores_busy": "{} cores busy",
     "notified_events_per_second": "{:,} notified/s", "asked": "{} requests",
-    "monitor_cores": "monitor {} cores", "note": "{}",
+    "monitor_cores": "monitor {} cores", "answered_ms": "answers in {} ms", "note": "{}",
 }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ from services.verifier import Verifier
 log = structlog.get_logger()
 
 _GIVES_WAY_BY: Final = 10
-"""The verifier's niceness."""
+"""The niceness of the verifier and of the monitor: where processors are short, they are for those who decide and tell."""
 
 _CONSUMERS: Final = {"issued": issued.build, "redeemed": redeemed.build, "exhausted": exhausted.build}
 
@@ -97,7 +97,6 @@ async def _notify(settings: Settings) -> bool:
 
 
 async def _verify(settings: Settings) -> bool:
-    # It computes for long, and nobody waits for it: where processors are short, they are for the others.
     os.nice(_GIVES_WAY_BY)
     return await _until_told(settings, "verifier", Verifier(settings))
 
@@ -125,6 +124,7 @@ async def _monitor(settings: Settings) -> bool:
     from services.api.server import serve  # noqa: PLC0415
     from services.monitor.mount import mount  # noqa: PLC0415
 
+    os.nice(_GIVES_WAY_BY)  # what comes in over HTTP is put on the streams all the same: deciding it is what takes long
     metrics.name_service("monitor")
     policies = served_policies(settings)
     application = create_app(settings, policies)

@@ -134,8 +134,9 @@ def test_only_who_asks_for_it_gets_what_looks_at_the_rest(services):
     assert {name for name, service in services.items() if "ops" in service.get("profiles", [])} == {*OPS, "verifier"}
 
 
-def test_who_nobody_waits_for_gives_way_where_processors_are_short(services):
-    assert {name for name, service in services.items() if service.get("cpu_shares", 1024) < 1024} == {"verifier"}
+def test_who_looks_and_verifies_gives_way_to_those_who_decide_where_processors_are_short(services):
+    gives_way = {name for name, service in services.items() if service.get("cpu_shares", 1024) < 1024}
+    assert gives_way == {"verifier", "monitor"}
 
 
 def test_services_start_after_what_they_need(services):
