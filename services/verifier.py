@@ -4,7 +4,6 @@ It does what ``voucher-ledger verify`` does. It takes a core while it is at it, 
 """
 
 import asyncio
-import math
 import time
 from datetime import UTC, datetime
 from typing import Final
@@ -59,8 +58,8 @@ class Verifier:
         pool = await connect(self._settings.require_database_url(), connections_max=1)
         try:
             programmes = await read.programmes(pool)
-            new = not self._due.keys() >= set(programmes)
-            self._due = {programme: self._due.get(programme, -math.inf) for programme in programmes}
+            new = set(programmes) - self._due.keys()
+            self._due = {programme: self._due.get(programme, 0.0) for programme in programmes}
             for programme in programmes:
                 if self._due[programme] > time.monotonic():
                     continue
@@ -69,7 +68,7 @@ class Verifier:
                 self._take_in(found)
                 await self._note(pool, found, began_at)
                 self._due[programme] = time.monotonic() + self._settings.verify_every_hours * _SECONDS_AN_HOUR
-            return new
+            return bool(new)
         finally:
             pool.terminate()
 

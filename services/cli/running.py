@@ -29,9 +29,6 @@ from services.verifier import Verifier
 
 log = structlog.get_logger()
 
-_GIVES_WAY_BY: Final = 10
-"""The niceness of the verifier and of the monitor: where processors are short, they are for those who decide and tell."""
-
 _CONSUMERS: Final = {"issued": issued.build, "redeemed": redeemed.build, "exhausted": exhausted.build}
 
 
@@ -46,6 +43,11 @@ class Service(StrEnum):
     MONITOR = "monitor"
 
 
+_GIVES_WAY: Final = {Service.VERIFIER, Service.MONITOR}
+"""Where processors are short, they are for those who decide and tell. What comes in over HTTP waits a little longer for its 202."""
+_NICENESS: Final = 10
+
+
 @app.command("run")
 def run_service(service: Annotated[Service, typer.Argument(help="Which service.")]) -> None:
     """Run one service on DATABASE_URL and REDIS_URL until SIGTERM."""
@@ -53,6 +55,8 @@ def run_service(service: Annotated[Service, typer.Argument(help="Which service."
     settings.require_database_url()
     settings.require_redis_url()
     logs.set_up(settings, service.value)
+    if service in _GIVES_WAY:
+        os.nice(_NICENESS)
     with fast_loop() as runner:
         failed = runner.run(_to_the_end(_work(service, settings)))
     stop(1 if failed else 0)
@@ -97,7 +101,6 @@ async def _notify(settings: Settings) -> bool:
 
 
 async def _verify(settings: Settings) -> bool:
-    os.nice(_GIVES_WAY_BY)
     return await _until_told(settings, "verifier", Verifier(settings))
 
 
@@ -124,7 +127,6 @@ async def _monitor(settings: Settings) -> bool:
     from services.api.server import serve  # noqa: PLC0415
     from services.monitor.mount import mount  # noqa: PLC0415
 
-    os.nice(_GIVES_WAY_BY)  # what comes in over HTTP is put on the streams all the same: deciding it is what takes long
     metrics.name_service("monitor")
     policies = served_policies(settings)
     application = create_app(settings, policies)

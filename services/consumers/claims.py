@@ -62,13 +62,14 @@ class Claimer:
         """Take over all that is pending too long on one stream; return how many entries that was."""
         cursor, taken, idle_ms = _FROM_THE_START, 0, int(self.idle_seconds * 1000)
         while True:
-            count = await self._at_once(stream, cursor, idle_ms)
-            before = self._ours(stream)
+            ours = self._ours(stream)
+            count = await self._at_once(stream, ours, cursor, idle_ms)
             cursor, claimed, *_ = await self.redis.xautoclaim(
                 stream.key, GROUP, self.consumer, idle_ms, start_id=cursor, count=count
             )
-            # Also such as were in hand when it was asked, and are decided by now: they are about to be acknowledged.
-            ours = before | self._ours(stream)
+            if claimed:
+                # Also such as were in hand before, and are decided by now: they are about to be acknowledged.
+                ours |= self._ours(stream)
             entries = [RawEntry(entry_id, fields) for entry_id, fields in claimed if entry_id not in ours]
             if entries:
                 log.info("taken over", stream=stream.key, entries=len(entries))
@@ -78,10 +79,10 @@ class Claimer:
             if cursor == _FROM_THE_START:
                 return taken
 
-    async def _at_once(self, stream: InboundStream, first: bytes, idle_ms: int) -> int:
+    async def _at_once(self, stream: InboundStream, ours: set[bytes], first: bytes, idle_ms: int) -> int:
         """Return how many entries to take over at once, by how often the first of them was handed out before."""
         rows = await self.redis.xpending_range(stream.key, GROUP, first.decode(), "+", 1, idle=idle_ms)
-        if not rows or rows[0]["message_id"] in self._ours(stream):
+        if not rows or rows[0]["message_id"] in ours:
             return self.batch_size
         oftener = max(int(rows[0]["times_delivered"]) - DELIVERIES_AT_FULL_SIZE, 0)
         return max(self.batch_size >> oftener, 1)

@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from commands import answer, environment, write_events
+from deployed import prepare_database
 from events_made import (
     Wire,
     exhausted_event,
@@ -85,11 +86,7 @@ class Site:
         """Run the deployment's script, but for where the secrets are mounted."""
         for login in ("migration", "service"):
             (self.folder / f"postgres_{login}_password").write_text("secret")
-        script = self.folder / "init.sql"
-        text = (ROOT / "deploy" / "postgres" / "init.sql").read_text()
-        script.write_text(text.replace("/run/secrets/", f"{self.folder}/"))
-        psql = binaries.find_postgres() / "psql"
-        subprocess.run([psql, "-v", "ON_ERROR_STOP=1", "--no-psqlrc", "-q", "-f", script, admin_url], check=True)
+        prepare_database(admin_url, self.folder, self.folder)
 
     def _command(self, block: str) -> list[str]:
         return ["sh", "-euc", BLOCKS[block]]
