@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from unittest import mock
 
 import wire_events
 from deployed import (
@@ -29,7 +30,7 @@ from deployed import (
 from eventually import eventually
 from redis.asyncio import Redis
 
-from services import letters
+from services import letters, logs
 from services.backlog import Backlog
 from services.broker import inbound_streams, issued_streams
 from services.consumers import exhausted, issued, redeemed
@@ -154,20 +155,21 @@ async def services_of(deployed: Deployed) -> AsyncIterator[None]:
     settings = deployed.settings("ledger")
     consumers: list[Consumer] = [module.build(settings) for module in (issued, redeemed, exhausted)]
     notifier = Notifier(settings, consumers[0].policies)
-    tasks = [asyncio.create_task(consumer.run()) for consumer in consumers]
-    notifying = asyncio.create_task(notifier.run())
-    try:
-        await eventually(
-            lambda: asyncio.sleep(0, all(consumer.ready().ok for consumer in consumers) and notifier.ready().ok)
-        )
-        yield
-        assert all(consumer.ready().ok for consumer in consumers), [consumer.ready() for consumer in consumers]
-        assert notifier.ready().ok, notifier.ready()
-    finally:
-        for consumer in consumers:
-            consumer.app.exit()
-        await end(notifying)
-        await asyncio.gather(*tasks, return_exceptions=True)
+    with mock.patch.object(logs, "set_up"):  # the logs are the test's
+        tasks = [asyncio.create_task(consumer.run()) for consumer in consumers]
+        notifying = asyncio.create_task(notifier.run())
+        try:
+            await eventually(
+                lambda: asyncio.sleep(0, all(consumer.ready().ok for consumer in consumers) and notifier.ready().ok)
+            )
+            yield
+            assert all(consumer.ready().ok for consumer in consumers), [consumer.ready() for consumer in consumers]
+            assert notifier.ready().ok, notifier.ready()
+        finally:
+            for consumer in consumers:
+                consumer.app.exit()
+            await end(notifying)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def count(client: Redis, stream: str, wanted: int) -> bool:
