@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from services import logs
+
 # A machine that is busy is no failure.
 PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 
@@ -20,6 +22,5 @@ settings.load_profile("usual")
 @pytest.fixture(autouse=True)
 def _logs_left_alone() -> Iterator[None]:
     """Fail a test that sets this process's logs up as a service does: it takes them, and Python's warnings, from all after it."""
-    hook = sys.excepthook
     yield
-    assert sys.excepthook is hook, "the test left the logs set up as a service's; patch services.logs.set_up in it"
+    assert sys.excepthook.__module__ != logs.__name__, "the logs are a service's now: patch services.logs.set_up in the test"
