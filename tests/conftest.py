@@ -23,4 +23,6 @@ settings.load_profile("usual")
 def _logs_left_alone() -> Iterator[None]:
     """Fail a test that sets this process's logs up as a service does: it takes them, and Python's warnings, from all after it."""
     yield
-    assert sys.excepthook.__module__ != logs.__name__, "the logs are a service's now: patch services.logs.set_up in the test"
+    assert sys.excepthook.__module__ != logs.__name__, (
+        "the logs are a service's now: patch services.logs.set_up in the test"
+    )

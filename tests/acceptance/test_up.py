@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from asked import free_ports
 from commands import (
     COMMAND,
     SERVICES,
@@ -30,7 +31,6 @@ from events_made import issue_event, uscc
 from eventually import eventually_now
 
 from services import broker
-from services.addresses import listen
 from services.cli.supervise import PARENT
 from services.embedded import processes
 
@@ -54,16 +54,6 @@ def statement_at(url: str) -> dict[str, object]:
     return {}
 
 
-def ports_in_a_row(count: int) -> int:
-    """Return the first of so many ports, all of them free just now."""
-    while True:
-        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
-            first = held.enter_context(listen("127.0.0.1", 0)).getsockname()[1]
-            for port in range(first + 1, first + count):
-                held.enter_context(listen("127.0.0.1", port))
-            return first
-
-
 def service_at(port: int) -> str | None:
     """Return which service says at this port, by its metrics, that it is there."""
     with (
@@ -77,7 +67,7 @@ def service_at(port: int) -> str | None:
 
 
 def test_each_service_of_an_up_has_its_health_at_a_port_of_its_own(tmp_path):
-    first = ports_in_a_row(len(SERVICES))
+    first = free_ports(len(SERVICES))[0]
     with up(tmp_path / ".voucher-ledger", tmp_path, VOUCHER_LEDGER_HEALTH_PORT=str(first)):
         for place, name in enumerate(SERVICES):
             eventually_now(lambda: service_at(first + place) == name, 30)  # noqa: B023  awaited within
