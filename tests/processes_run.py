@@ -15,9 +15,9 @@ from services.embedded import Servers
 QUICK = {
     "VOUCHER_LEDGER_CLAIM_IDLE_SECONDS": "1", "VOUCHER_LEDGER_CLAIM_EVERY_SECONDS": "0.5",
     "VOUCHER_LEDGER_BLOCK_MS": "100", "VOUCHER_LEDGER_PROGRAMMES": "chengdu-2024", "VOUCHER_LEDGER_BATCH_SIZE": "100",
-    "VOUCHER_LEDGER_LOG_LEVEL": "warning",
+    "VOUCHER_LEDGER_LOG_LEVEL": "warning", "VOUCHER_LEDGER_MONITOR_PORT": "0",
 }  # fmt: skip
-"""Settings under which what a killed consumer left is taken over soon, and batches are many."""
+"""Settings under which what a killed consumer left is taken over soon, batches are many, and the monitor takes any port."""
 
 
 class Services:
