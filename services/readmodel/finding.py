@@ -13,6 +13,8 @@ from services.readmodel.tailing import CHUNK_BITS
 
 CHUNKS_MAX: Final = 100
 """Chunks that are gone through for one answer."""
+USES_MORE: Final = 4
+"""Of each of an enterprise's vouchers, so many more uses are looked at than its share of an answer."""
 
 
 class Range(NamedTuple):
@@ -39,26 +41,36 @@ SELECT position FROM entry
 WHERE programme = $1 AND coalesce(voucher_id = {voucher}, false) AND kind = 'redeemed' AND accepted
   AND hashtextextended(voucher_id, 0) BETWEEN hashtextextended({voucher}, 0) AND hashtextextended({voucher}, 0)
   AND position > $3 AND position <= $4
-ORDER BY hashtextextended(voucher_id, 0), position LIMIT $5"""
+ORDER BY hashtextextended(voucher_id, 0), position LIMIT {at_most}"""
 _REFUSALS: Final = """
 SELECT position FROM readmodel.coded_entry
 WHERE programme = $1 AND {whose} = $2 AND NOT accepted AND position > $3 AND position <= $4 ORDER BY position LIMIT $5"""
 _OF_VOUCHER: Final = f"""
-({_ISSUE}) UNION ALL ({_USES.format(voucher="$2::text")}) UNION ALL ({_REFUSALS.format(whose="voucher_id")})
+({_ISSUE}) UNION ALL ({_USES.format(voucher="$2::text", at_most="$5")}) UNION ALL ({_REFUSALS.format(whose="voucher_id")})
 ORDER BY position LIMIT $5"""
 _ISSUES_TO: Final = """
 SELECT {columns} FROM entry WHERE programme = $1 AND enterprise = $2 AND kind = 'issued' AND accepted"""
+# Of each voucher its first uses: its share of what is wanted, and some more. Where one has more than that, the answer ends with them.
+# All uses of all vouchers would be thousands for a page of a hundred.
 _OF_ENTERPRISE: Final = f"""
-({_ISSUES_TO.format(columns="position")} AND position > $3 AND position <= $4)
-UNION ALL
-(SELECT use.position FROM ({_ISSUES_TO.format(columns="voucher_id")}) AS issue
- CROSS JOIN LATERAL ({_USES.format(voucher="issue.voucher_id")}) AS use)
-UNION ALL
-(SELECT position FROM entry
- WHERE programme = $1 AND coalesce(enterprise = $2, false) AND kind = 'exhausted' AND accepted AND position > $3 AND position <= $4)
-UNION ALL
-({_REFUSALS.format(whose="enterprise")})
-ORDER BY position LIMIT $5"""
+WITH issue AS MATERIALIZED (
+  {_ISSUES_TO.format(columns=f"voucher_id, position, least($5, $5 / count(*) OVER () + {USES_MORE}) AS uses")}),
+use AS MATERIALIZED (
+  SELECT first.position, first.place = issue.uses AS last FROM issue
+  CROSS JOIN LATERAL (
+    SELECT position, row_number() OVER () AS place FROM ({_USES.format(voucher="issue.voucher_id", at_most="issue.uses")}) AS use
+  ) AS first),
+reach AS MATERIALIZED (SELECT coalesce(min(position) FILTER (WHERE last), $4) AS until FROM use)
+SELECT position, until FROM reach CROSS JOIN (
+  SELECT position FROM issue WHERE position > $3 AND position <= $4
+  UNION ALL
+  SELECT position FROM use
+  UNION ALL
+  (SELECT position FROM entry
+   WHERE programme = $1 AND coalesce(enterprise = $2, false) AND kind = 'exhausted' AND accepted AND position > $3 AND position <= $4)
+  UNION ALL
+  ({_REFUSALS.format(whose="enterprise")})) AS named
+WHERE position <= until ORDER BY position LIMIT $5"""
 _CODED: Final = """
 SELECT position FROM readmodel.coded_entry
 WHERE programme = $1 AND position > $2 AND position <= $3 AND NOT (accepted AND $4){names} ORDER BY position LIMIT $5"""
@@ -87,8 +99,9 @@ async def of_voucher(connection: Connection, programme: str, voucher_id: str, wi
 
 
 async def of_enterprise(connection: Connection, programme: str, enterprise: str, within: Range) -> Found:
-    """Find an enterprise's issues, the uses of its vouchers, its closures, and what was refused to it."""
-    return _found(await connection.fetch(_OF_ENTERPRISE, programme, enterprise, *within), within)
+    """Find an enterprise's issues, the uses of its vouchers, its closures, and what was refused to it; perhaps fewer than wanted."""
+    rows = await connection.fetch(_OF_ENTERPRISE, programme, enterprise, *within)
+    return _found(rows, within._replace(until=rows[0]["until"] if rows else within.until))
 
 
 async def coded(connection: Connection, programme: str, of: Of, within: Range) -> Found:

@@ -105,6 +105,21 @@ async def test_small_pages_leave_nothing_out_and_have_nothing_twice(grown, pool,
     assert await paged(pool, of, limit) == expected
 
 
+@pytest.mark.parametrize("limit", [1, 5, 40, LIMIT_MAX])
+async def test_an_enterprise_that_uses_one_voucher_after_another_has_all_its_uses(pool, policies, monkeypatch, limit):
+    """Only the first uses of each voucher are looked at for a page: the page ends where one has more of them."""
+    ledger = Ledger(pool, policies)
+    await ledger.open()
+    issues = [issue_event(f"V-{n}", amount="90000.00", enterprise=ENTERPRISES[n % 2]) for n in range(6)]
+    uses = [redemption_event(f"V-{n // 30}", n, amount="100.00") for n in range(180)]
+    await ledger.append(CHENGDU, [as_inbound(event) for event in (*issues, *uses)])
+    await take_in(pool, monkeypatch, None)
+    of = Of(enterprise=ENTERPRISES[1])
+    expected = [entry.position for entry in await read.entries(pool, CHENGDU, of, limit=10_000)]
+    assert await paged(pool, of, limit) == expected
+    assert len(expected) == 3 + 90
+
+
 async def test_an_entry_on_a_page_is_the_ledgers(grown, pool, monkeypatch):
     await take_in(pool, monkeypatch, None)
     found = await page(pool, CHENGDU, Of(voucher_id="V-3"), limit=5)
@@ -230,6 +245,26 @@ async def test_activity_is_what_the_entries_sum_up_to(grown, pool, monkeypatch):
     assert counted == {code: sum(row.code == code for row in rows) for code in {row.code for row in rows}}
     assert list(counted.values()) == sorted(counted.values(), reverse=True)
     assert hours[0].to_json()["hour"] == hours[0].hour.isoformat()
+
+
+@pytest.mark.parametrize("at_once", [7, 40, 20_000])
+async def test_an_entry_counts_in_the_hour_that_it_was_recorded_in(pool, policies, monkeypatch, at_once):
+    clock = iter(datetime(2024, 7, 1, 8, 40, tzinfo=UTC) + timedelta(minutes=25) * n for n in itertools.count())
+    ledger = Ledger(pool, policies, clock=lambda: next(clock))
+    await ledger.open()
+    await ledger.append(CHENGDU, [as_inbound(issue_event("V-0", amount="90000.00"))])
+    for batch in range(9):
+        uses = [redemption_event("V-0", 100 * batch + n, amount="1.00") for n in range(5 * batch + 1)]
+        await ledger.append(CHENGDU, [as_inbound(event) for event in uses])
+    # All that is late is taken in without a rest between two hours.
+    monkeypatch.setattr(tailing, "AT_ONCE", at_once)
+    await take_in(pool, monkeypatch, None)
+    expected = await pool.fetch("""
+        SELECT date_trunc('hour', recorded_at) AS hour, kind, count(*) AS entries, sum(amount) AS amount FROM entry
+        GROUP BY 1, 2 ORDER BY 1, 2""")
+    found = await activity.hours(pool, CHENGDU, SUMMER, SUMMER + timedelta(days=1))
+    assert [(one.hour, one.kind, one.entries, one.amount) for one in found] == [tuple(row) for row in expected]
+    assert len({one.hour for one in found}) > 3
 
 
 async def test_the_day_of_a_refusal_is_that_of_the_programmes_time_zone(pool, policies):
