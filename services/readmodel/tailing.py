@@ -35,16 +35,23 @@ SELECT head.position AS head, head.policy, cursor.position AS cursor
 FROM head JOIN readmodel.cursor ON cursor.programme = head.programme WHERE head.programme = $1"""
 _TABLES: Final = ("cursor", "coded_entry", "presence", "activity")
 
-# By the moment as it stands in the entries: a block has one, and its hour is told of the few groups. Where some bear a code, the range is
-# read a second time for them: keeping all of its rows for that took as long.
+# Moments only grow along a ledger, so the range up to an entry of the same hour is of that hour, and else the blocks say how far it is.
+_OF_AN_HOUR: Final = """
+SELECT begins.hour, CASE WHEN date_trunc('hour', entry.recorded_at) = begins.hour THEN $3::bigint ELSE coalesce((
+  SELECT max(last) FROM block
+  WHERE programme = $1 AND last > $2 AND last <= $3 AND recorded_at < begins.hour + interval '1 hour'), $3) END AS until
+FROM (SELECT date_trunc('hour', recorded_at) AS hour FROM entry WHERE programme = $1 AND position = $2 + 1) AS begins, entry
+WHERE programme = $1 AND position = $3"""
+# Grouped by no more than has to be: that is what it takes most of its time for. Where some bear a code, the range is read a second time
+# for them: keeping all of its rows for that took as long.
 _FOLD: Final = f"""
 WITH summed AS MATERIALIZED (
-  SELECT recorded_at, kind, coalesce(code, '') AS code, provider, (position - 1) >> {CHUNK_BITS} AS chunk,
+  SELECT kind, coalesce(code, '') AS code, provider, (position - 1) >> {CHUNK_BITS} AS chunk,
          count(*) AS entries, coalesce(sum(amount), 0) AS amount, coalesce(sum(granted), 0) AS granted
-  FROM entry WHERE programme = $1 AND position > $2 AND position <= $3 GROUP BY 1, 2, 3, 4, 5),
+  FROM entry WHERE programme = $1 AND position > $2 AND position <= $3 GROUP BY 1, 2, 3, 4),
 coded AS (
   INSERT INTO readmodel.coded_entry (programme, position, day, code, accepted, kind, enterprise, provider, voucher_id)
-  SELECT $1, position, (recorded_at AT TIME ZONE $4)::date, code, accepted, kind, enterprise, provider, voucher_id
+  SELECT $1, position, (recorded_at AT TIME ZONE $5)::date, code, accepted, kind, enterprise, provider, voucher_id
   FROM entry WHERE programme = $1 AND position > $2 AND position <= $3 AND code IS NOT NULL
   AND EXISTS (SELECT FROM summed WHERE code <> '')),
 present AS (
@@ -55,7 +62,7 @@ present AS (
   ON CONFLICT DO NOTHING),
 active AS (
   INSERT INTO readmodel.activity AS kept (programme, hour, kind, code, entries, amount, granted)
-  SELECT $1, date_trunc('hour', recorded_at), kind, code, sum(entries), sum(amount), sum(granted) FROM summed GROUP BY 2, 3, 4
+  SELECT $1, $4, kind, code, sum(entries), sum(amount), sum(granted) FROM summed GROUP BY kind, code
   ON CONFLICT (programme, hour, kind, code) DO UPDATE
   SET entries = kept.entries + excluded.entries, amount = kept.amount + excluded.amount, granted = kept.granted + excluded.granted)
 UPDATE readmodel.cursor SET position = $3 WHERE programme = $1"""
@@ -96,7 +103,7 @@ class Tailer:
             for row in await connection.fetch(_BEHIND):
                 if row["head"] != row["cursor"]:
                     taken = await fold(connection, self._policies, row["programme"])
-                    more = more or taken == AT_ONCE
+                    more = more or 0 < taken < row["head"] - row["cursor"]
         return more
 
 
@@ -106,7 +113,7 @@ async def behind(connection: Connection) -> dict[str, int]:
 
 
 async def fold(connection: Connection, policies: Policies, programme: str) -> int:
-    """Take in the programme's next entries, AT_ONCE at the most; return how many. 0 too when another process is at it."""
+    """Take in the programme's next entries, of one hour and AT_ONCE at the most; return how many. 0 too when another is at it."""
     async with connection.transaction():
         if not await connection.fetchval(_LOCK.format(lock="pg_try_advisory_xact_lock"), programme):
             return 0
@@ -122,7 +129,8 @@ async def fold(connection: Connection, policies: Policies, programme: str) -> in
         until = min(stand["head"], stand["cursor"] + AT_ONCE)
         if until > stand["cursor"]:
             policy = await policies.in_force(connection, programme, stand["policy"])
-            await connection.execute(_FOLD, programme, stand["cursor"], until, policy.period.time_zone)
+            ((hour, until),) = await connection.fetch(_OF_AN_HOUR, programme, stand["cursor"], until)
+            await connection.execute(_FOLD, programme, stand["cursor"], until, hour, policy.period.time_zone)
         return int(until - stand["cursor"])
 
 
