@@ -105,6 +105,8 @@ def framed(site: Site, request: Request, title: str, chosen: Preferences, *, for
 
     async def update() -> None:
         nonlocal seen
+        if not client.has_socket_connection:
+            return  # nobody sees it: closed a moment ago, or the line is down, and then it is shown when it is up again
         if site.sampler.latest.number == seen:
             trouble.show(_trouble(view))  # which says when nothing new was seen for long
             return

@@ -24,7 +24,7 @@ from services.monitor.preferences import LANGUAGE_COOKIE, LIGHT_COOKIE, local, p
 from services.monitor.sampler import Sampler
 from services.monitor.sessions import LASTS_SECONDS, Sessions
 from services.monitor.site import Site
-from services.monitor.sockets import OwnSockets, bind_sockets_to_pages
+from services.monitor.sockets import OwnSockets, bind_sockets_to_pages, forget_unopened
 from services.monitor.telling import WORDS
 from services.monitor.words import Words
 from services.tasks import end
@@ -52,7 +52,8 @@ def mount(app: FastAPI) -> None:
         async with original(running):
             resources: Resources = running.state.resources
             site = running.state.site = _site(resources)
-            work = [asyncio.create_task(site.sampler.run()), asyncio.create_task(site.nearest.run())]
+            works = (site.sampler.run(), site.nearest.run(), forget_unopened())
+            work = [asyncio.create_task(one) for one in works]
             for task in work:
                 task.add_done_callback(_tell_of_a_mistake)
             try:

@@ -1,9 +1,10 @@
 """A socket speaks for its own page only: whose page it is, is known by the cookie that it came with.
 
 NiceGUI lets whoever knows the number of a page speak for it. The number is random, but it stands in an address, and so in the logs of
-whatever is in between. Here it is no secret that lets anyone act.
+whatever is in between. Here it is no secret that lets anyone act. And a page that no socket comes for is forgotten soon.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
 from typing import Any, Final
@@ -18,6 +19,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 log = structlog.get_logger()
 
 PATH: Final = "/_nicegui_ws/"
+UNOPENED_SECONDS: Final = 20.0
+"""For this long a page waits for its browser's socket. NiceGUI keeps it for a minute, and looks ten times a second whether anyone
+came: after a minute of something that asks for a page a second and opens none (a probe, a script) that took 40 ms of the processor a
+second, five times what all else here takes. A browser whose line is so slow gets a new page, and has all that goes with it by then."""
+_LOOK_EVERY_SECONDS: Final = 5.0
 _POLICY_VIOLATION: Final = 1008
 _EVENTS: Final = ("handshake", "event", "javascript_response", "ack", "log")
 
@@ -46,6 +52,13 @@ class OwnSockets:
         return client is None or client.request.cookies.get(self._cookie) == HTTPConnection(scope).cookies.get(
             self._cookie
         )
+
+
+async def forget_unopened() -> None:
+    """Forget pages that no socket came for, until cancelled."""
+    while True:
+        Client.prune_instances(client_age_threshold=UNOPENED_SECONDS)
+        await asyncio.sleep(_LOOK_EVERY_SECONDS)
 
 
 def bind_sockets_to_pages() -> None:
