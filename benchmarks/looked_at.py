@@ -1,8 +1,8 @@
 """What looking costs those who decide: one race, in turns of two seconds.
 
-In some the monitor is stopped where it is, and nobody looks; in the others it goes on, takes in what comes, and its answers and two
-pages are asked for once a second. Turns of one race are all of the same minute: this machine, and whoever else is on it, may be a
-tenth faster or slower in the next.
+In some the monitor is stopped where it is, and nobody looks. In the others it goes on, and takes in what comes; two browsers have a
+page open, which it keeps up to date; once a second each of its answers is asked for, and one of the browsers goes to another page.
+Turns of one race are all of the same minute: this machine, and whoever else is on it, may be a tenth faster or slower in the next.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ import itertools
 import random
 import signal
 import statistics
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -19,6 +18,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from benchmarks import race
+from benchmarks.browsing import Browser, browsers
 from benchmarks.children import Child
 from benchmarks.monitoring import ENFORCES, Asking, monitoring
 from benchmarks.programmes import enterprise
@@ -31,6 +31,9 @@ from services.readmodel.tailing import AT_ONCE, behind
 
 _PROGRAMME: Final = "bench-1"
 """The race's only one."""
+_BASE: Final = f"/v1/programmes/{_PROGRAMME}"
+_PAGES: Final = ("/", f"/programmes/{_PROGRAMME}")
+"""Each browser goes from the one to the other and back."""
 _AWAITED_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 1.0
 _TURN_SECONDS: Final = 2.0
@@ -41,6 +44,8 @@ _SETTLED_AFTER: Final = 0.25
 """The share of a turn that passes first."""
 _LONGER: Final = 8
 """A race is so much longer than those of other benches: for some turns of each kind."""
+_FEW: Final = 8
+"""One turn in so many counts among the best, and one among the worst."""
 _NEWEST_BLOCK: Final = """
 SELECT last, extract(epoch FROM recorded_at)::float8 FROM block WHERE programme = $1 ORDER BY last DESC LIMIT 1"""
 """Counted from block to block: a turn has few enough of them for one more or less to be a tenth of its events."""
@@ -69,14 +74,19 @@ class _Turns:
     """The processor time that the monitor took in the turns in which someone looked."""
 
     def rate(self, looked_at: bool) -> float:
-        """Return the events a second, the median of the turns: one may have a stall of the machine's to itself."""
-        return statistics.median(self.rates[looked_at])
+        """Return the events a second, the mean of the turns but the few best and worst: one may have a stall to itself."""
+        rates = sorted(self.rates[looked_at])
+        few = len(rates) // _FEW
+        return statistics.fmean(rates[few : len(rates) - few])
 
     @contextlib.asynccontextmanager
     async def beside(self, place: Place, _: list[Child]) -> AsyncIterator[None]:
         """Have a monitor beside the race, in turns at work and looked at, and stopped where it is."""
-        async with monitoring(place, place.folder / "programmes") as (monitor, url):
-            turns = asyncio.create_task(self._take(place, monitor, url))
+        async with (
+            monitoring(place, place.folder / "programmes") as (monitor, url),
+            browsers(url, *_PAGES) as opened,
+        ):
+            turns = asyncio.create_task(self._take(place, monitor, _Looking(url, opened, self.vouchers, self.answered)))
             try:
                 yield
                 await turns
@@ -85,7 +95,7 @@ class _Turns:
                 monitor.process.send_signal(signal.SIGCONT)
             monitor.check()
 
-    async def _take(self, place: Place, monitor: Child, url: str) -> None:
+    async def _take(self, place: Place, monitor: Child, looking: "_Looking") -> None:
         """Measure turn after turn, from the first tenth of the events until the last."""
         database = await asyncpg.connect(place.database_url)
 
@@ -103,7 +113,7 @@ class _Turns:
                     while (await behind(database))[_PROGRAMME] > AT_ONCE:
                         monitor.check()
                         await asyncio.sleep(_AWAITED_SECONDS)
-                begun, ended = await self._turn(stands, url if looked_at else None)
+                begun, ended = await self._turn(stands, looking if looked_at else None)
                 if ended.position > self.vouchers + self.race_events * 9 // 10:
                     return
                 seconds = ended.moment - begun.moment
@@ -114,10 +124,10 @@ class _Turns:
         finally:
             database.terminate()
 
-    async def _turn(self, stands: Callable[[], Awaitable[_Stand]], url: str | None) -> tuple[_Stand, _Stand]:
-        """Let a turn pass, looking at the URL if there is one; return where the ledger stood at its beginning and its end."""
+    async def _turn(self, stands: Callable[[], Awaitable[_Stand]], looking: "_Looking | None") -> tuple[_Stand, _Stand]:
+        """Let a turn pass, in which someone looks or nobody does; return where the ledger stood at its beginning and its end."""
         enough = asyncio.Event()
-        looker = asyncio.create_task(_look(url, self.vouchers, enough, self.answered)) if url else None
+        looker = asyncio.create_task(looking.until(enough)) if looking else None
         await asyncio.sleep(self.turn_seconds * _SETTLED_AFTER)
         begun = await stands()
         await asyncio.sleep(self.turn_seconds)
@@ -128,29 +138,39 @@ class _Turns:
         return begun, ended
 
 
-async def _look(url: str, vouchers: int, ended: asyncio.Event, answered: list[float]) -> None:
-    """Ask for each answer once a second, the names drawn at random, until it is enough; add the seconds that each took."""
-    asking, draw = Asking(url), random.Random(url)
-    base = f"/v1/programmes/{_PROGRAMME}"
-    while not ended.is_set():
-        voucher = draw.randrange(vouchers)
+class _Looking:
+    """Those who look: a client of the API, and browsers."""
+
+    def __init__(self, url: str, browsers: Sequence[Browser], vouchers: int, answered: list[float]) -> None:
+        self._url, self._draw = url, random.Random(url)
+        self._vouchers = vouchers
+        self._answered = answered
+        self._to_go = zip(itertools.cycle(browsers), itertools.cycle(reversed(_PAGES)), strict=False)
+
+    async def until(self, ended: asyncio.Event) -> None:
+        """Look once a second until it is enough; add the seconds that each answer and page took."""
+        asking = Asking(self._url)  # of a turn: the monitor closes a connection that is not used for some seconds
+        while not ended.is_set():
+            for path in self._paths():
+                self._answered.append(await asyncio.to_thread(asking.ask, path))
+            browser, page = next(self._to_go)
+            self._answered.append(await browser.go(page))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), _LOOK_SECONDS)
+
+    def _paths(self) -> Sequence[str]:
+        """Return what a client asks for, the names drawn at random."""
+        voucher = self._draw.randrange(self._vouchers)
         holder = enterprise(voucher // VOUCHERS_EACH)
-        for path in (
+        return (
             "/v1/programmes",
-            f"{base}/statement",
-            f"{base}/vouchers/V-{voucher}",
-            f"{base}/enterprises/{holder}",
-            f"{base}/entries?after={vouchers}",
-            f"{base}/entries?enterprise={holder}",
+            f"{_BASE}/statement",
+            f"{_BASE}/vouchers/V-{voucher}",
+            f"{_BASE}/enterprises/{holder}",
+            f"{_BASE}/entries?after={self._vouchers}",
+            f"{_BASE}/entries?enterprise={holder}",
             "/v1/queues",
-            "/",
-            f"/programmes/{_PROGRAMME}",
-        ):
-            begun = time.perf_counter()
-            await asyncio.to_thread(asking.ask, path)
-            answered.append(time.perf_counter() - begun)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), _LOOK_SECONDS)
+        )
 
 
 @contends("looking", "redemptions, 1 process", ENFORCES)

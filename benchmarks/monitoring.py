@@ -28,6 +28,10 @@ class Asking:
 
     def ask(self, path: str) -> float:
         """Ask for a path; return the seconds until the whole answer was there. Raises ChildError for any but a 200."""
+        return self.read(path)[1]
+
+    def read(self, path: str) -> tuple[bytes, float]:
+        """Do the same; return the answer too."""
         began = time.perf_counter()
         self._connection.request("GET", path)
         answer = self._connection.getresponse()
@@ -35,7 +39,7 @@ class Asking:
         took = time.perf_counter() - began
         if answer.status != http.client.OK:
             raise ChildError(f"{path}: {answer.status} {body[:200]!r}")
-        return took
+        return body, took
 
 
 @contextlib.asynccontextmanager
