@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import re
 import uuid
 from collections.abc import AsyncIterator
@@ -17,6 +18,9 @@ from benchmarks.monitoring import Asking
 _SOCKET_PATH: Final = "/_nicegui_ws/socket.io"
 _QUERY: Final = re.compile(rb"query: ({[^}]*})")
 """What a page tells its browser to open the socket with, in JavaScript."""
+_unheard = logging.getLogger(__name__)
+"""For what the client says of every socket that it closes while something is on its way."""
+_unheard.setLevel(logging.CRITICAL)
 
 
 class Browser:
@@ -36,7 +40,7 @@ class Browser:
             raise ChildError(f"{path}: no page that opens a socket")
         query = json.loads(found[1].replace(b"'", b'"').replace(b"True", b"true"))
         query |= {"tab_id": uuid.uuid4(), "document_id": uuid.uuid4(), "implicit_handshake": "true"}
-        socket = self._socket = socketio.AsyncClient(reconnection=False)
+        socket = self._socket = socketio.AsyncClient(reconnection=False, logger=_unheard, engineio_logger=_unheard)
         socket.on("update", self._take)
         await socket.connect(f"{self._url}?{urlencode(query)}", socketio_path=_SOCKET_PATH, transports=["websocket"])
         return seconds

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from benchmarks import race
+from benchmarks.backlog import UnfitError
 from benchmarks.browsing import Browser, browsers
 from benchmarks.children import Child
 from benchmarks.monitoring import ENFORCES, Asking, monitoring
@@ -72,6 +73,8 @@ class _Turns:
     looked_at_seconds: float = 0.0
     monitor_seconds: float = 0.0
     """The processor time that the monitor took in the turns in which someone looked."""
+    page_updates: int = 0
+    """How often an open page was given something new."""
 
     def rate(self, looked_at: bool) -> float:
         """Return the events a second, the mean of the turns but the few best and worst: one may have a stall to itself."""
@@ -90,6 +93,7 @@ class _Turns:
             try:
                 yield
                 await turns
+                self.page_updates = sum(browser.taken for browser in opened)
             finally:
                 turns.cancel()
                 monitor.process.send_signal(signal.SIGCONT)
@@ -180,8 +184,11 @@ async def cost(stage: Stage, scale: Scale, seed: int) -> Sequence[Sample]:
     (whole,) = await race.run(
         stage, Race({"redeemed": 1}), events=turns.race_events, vouchers=scale.vouchers, seed=seed, beside=turns.beside
     )
+    if not turns.page_updates:
+        raise UnfitError("no page that was open was given anything new")
     details = whole.details | {
         "monitor_cores": round(turns.monitor_seconds / turns.looked_at_seconds, 3),
+        "page_updates": turns.page_updates,
         "answered_ms": round(statistics.median(turns.answered) * 1000, 1),
     }
     return [

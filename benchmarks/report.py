@@ -48,6 +48,7 @@ _SHOWN: Final = {
     "consumer_cpu_us_per_event": "{} µs CPU/event", "cores_busy": "{} cores busy",
     "notified_events_per_second": "{:,} notified/s", "asked": "{} requests",
     "monitor_cores": "monitor {} cores", "answered_ms": "answers in {} ms", "note": "{}",
+    "page_updates": "{:,} updates of open pages",
 }  # fmt: skip
 
 
