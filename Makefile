@@ -58,7 +58,8 @@ bench-quick: $(VENV)/.bench ## the same in under two minutes, at sizes that only
 
 bench-docs: $(STAMP) ## put the figures of the last full run, bench.json, into docs/performance.md
 	@cp bench.json docs/performance.json
-	@$(BIN)/python -m benchmarks.markdown docs/performance.json docs/performance.md
+	@rm -f docs/performance-*.json
+	@$(BIN)/python -m benchmarks.markdown docs
 
 requirements: ## pin again what pyproject.toml asks for (needs uv on the PATH)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra tracing -o requirements/run.txt pyproject.toml

@@ -1,6 +1,7 @@
-"""The figures of a run as Markdown, put into a page between two marks: ``python -m benchmarks.markdown RUN.json PAGE.md``.
+"""The figures of a run as Markdown, put into a page between two marks: ``python -m benchmarks.markdown docs``.
 
-No figure of the documentation is written by hand; a test compares the page with the run that it names.
+No figure of the documentation is written by hand; a test compares the page with the runs beside it: a full one, ``performance.json``,
+and those of single benches after it, ``performance-*.json``, which had more rounds, or code that had changed.
 """
 
 import json
@@ -17,6 +18,40 @@ PROFILE_BEGIN: Final = "<!-- profile: made by benchmarks.markdown -->"
 PROFILE_END: Final = "<!-- end of the profile -->"
 
 Document = dict[str, Any]
+
+
+def runs(folder: Path) -> list[Document]:
+    """Return the runs that a page is made of: the full one, then the others, the oldest first. Raises ValueError for an older one."""
+    full, *later = (
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (folder / "performance.json", *folder.glob("performance-*.json"))
+    )
+    ordered = sorted(later, key=_started)
+    if ordered and _started(ordered[0]) < _started(full):
+        raise ValueError("the run of a single bench is older than the full one: it is out of date")
+    return [full, *ordered]
+
+
+def merged(full: Document, *later: Document) -> Document:
+    """Return the full run, with what a later one measured anew in its place; ``later`` of it says which runs those are."""
+    whole = {**full, "later": later}
+    for run in later:
+        for part, names in (("results", ("bench", "contender", "figure")), ("ratios", ("name",)), ("aims", ("of",))):
+            whole[part] = list(_renewed(whole[part], run[part], names))
+    return whole
+
+
+def _renewed(rows: list[Document], newer: list[Document], names: tuple[str, ...]) -> Iterator[Document]:
+    found = {
+        tuple(row[name] for name in names): row for row in newer if row.get("value", row.get("median")) is not None
+    }
+    for row in rows:
+        yield found.pop(tuple(row[name] for name in names), row)
+    yield from found.values()
+
+
+def _started(run: Document) -> str:
+    return str(run["run"]["started_at"])
 
 
 def markdown(run: Document) -> str:
@@ -38,7 +73,7 @@ def _between(page: str, begin: str, end: str, text: str) -> str:
 
 
 def _machine(run: Document) -> Iterator[str]:
-    machine, ran = run["machine"], run["run"]
+    machine = run["machine"]
     packages = machine["packages"]
     named = (
         "asyncpg",
@@ -55,9 +90,17 @@ def _machine(run: Document) -> Iterator[str]:
         f"{machine['cores']} cores of {machine['cpu']}, {int(machine['memory'].split()[0]) // 2**20} GiB of memory, fdatasync of "
         f"8 kB {machine['fdatasync_8kB_microseconds']:.0f} µs; PostgreSQL {machine['postgresql']['server_version']}, "
         f"{machine['valkey']['server'].capitalize()} {machine['valkey']['version']}, Python {machine['python']}; "
-        f"{', '.join(f'{name} {packages[name]}' for name in named if name in packages)}. Run on {ran['started_at'][:10]}, "
-        f"{ran['repeats']} rounds, {ran['seconds'] / 60:.0f} minutes, seed {ran['seed']}."
+        f"{', '.join(f'{name} {packages[name]}' for name in named if name in packages)}. Run on {_started(run)[:10]}, "
+        f"{_told(run)}."
     )
+    for later in run.get("later", ()):
+        benches = " and ".join(f"`{bench}`" for bench in dict.fromkeys(row["bench"] for row in later["results"]))
+        yield f"\nOf {benches} from a run of its own: on {_started(later)[:10]}, {_told(later)}."
+
+
+def _told(run: Document) -> str:
+    ran = run["run"]
+    return f"{ran['repeats']} rounds, {ran['seconds'] / 60:.0f} minutes, seed {ran['seed']}"
 
 
 def _aims(run: Document) -> Iterator[str]:
@@ -106,10 +149,10 @@ def _enforced(run: Document) -> Iterator[str]:
 
 
 def main() -> None:
-    """Put the figures of the run into the page."""
-    run, page = map(Path, sys.argv[1:])
-    found = json.loads(run.read_text(encoding="utf-8"))
-    page.write_text(put(page.read_text(encoding="utf-8"), found), encoding="utf-8")
+    """Put the figures of the runs in a folder into the page beside them."""
+    folder = Path(sys.argv[1])
+    page = folder / "performance.md"
+    page.write_text(put(page.read_text(encoding="utf-8"), merged(*runs(folder))), encoding="utf-8")
 
 
 if __name__ == "__main__":

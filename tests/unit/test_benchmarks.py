@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.command import load
 from benchmarks.interleaving import interleaved
-from benchmarks.markdown import BEGIN, END, PROFILE_BEGIN, PROFILE_END, put
+from benchmarks.markdown import BEGIN, END, PROFILE_BEGIN, PROFILE_END, merged, put, runs
 from benchmarks.programmes import derive
 from benchmarks.registry import Contender, Sample, chosen
 from benchmarks.report import AIMS, RATIOS, document, number, table
@@ -158,12 +158,44 @@ def test_hot_vouchers_are_hot(tmp_path: Path):
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_page_on_performance_has_the_figures_of_the_run_beside_it():
-    run = json.loads((DOCS / "performance.json").read_text(encoding="utf-8"))
+def test_the_page_on_performance_has_the_figures_of_the_runs_beside_it():
+    full, *later = runs(DOCS)
     page = (DOCS / "performance.md").read_text(encoding="utf-8")
-    assert put(page, run) == page
-    assert not run["run"]["quick"]
-    assert {one["of"] for one in run["aims"] if one["value"] is not None} == {aim.of for aim in AIMS}
+    assert put(page, merged(full, *later)) == page
+    assert not any(run["run"]["quick"] for run in (full, *later))
+    assert {one["of"] for one in full["aims"] if one["value"] is not None} == {aim.of for aim in AIMS}
+
+
+def run_of(started_at: str, *measured: tuple[str, str, float]) -> dict:
+    rows = [
+        {"bench": bench, "contender": name, "figure": None, "median": found, "status": "ok"}
+        for bench, name, found in measured
+    ]
+    ratios = [{"name": bench, "median": found} for bench, _, found in measured]
+    aims = [{"of": "latency", "value": None}, *({"of": bench, "value": found} for bench, _, found in measured)]
+    return {"run": {"started_at": started_at}, "results": rows, "ratios": ratios, "aims": aims}
+
+
+def test_what_a_later_run_measured_anew_takes_the_place_of_the_full_ones(tmp_path):
+    full = run_of("2024-01-01", ("some", "a", 1.0), ("other", "b", 2.0))
+    again, newest = (
+        run_of("2024-01-02", ("some", "a", 3.0)),
+        run_of("2024-01-03", ("some", "a", 4.0), ("more", "c", 5.0)),
+    )
+    for name, run in (("", full), ("-some", newest), ("-before", again)):
+        (tmp_path / f"performance{name}.json").write_text(json.dumps(run))
+    found = merged(*runs(tmp_path))
+    assert [(row["bench"], row["median"]) for row in found["results"]] == [("some", 4.0), ("other", 2.0), ("more", 5.0)]
+    assert [(one["name"], one["median"]) for one in found["ratios"]] == [("some", 4.0), ("other", 2.0), ("more", 5.0)]
+    assert {one["of"]: one["value"] for one in found["aims"]} == {
+        "latency": None,
+        "some": 4.0,
+        "other": 2.0,
+        "more": 5.0,
+    }
+    (tmp_path / "performance-old.json").write_text(json.dumps(run_of("2023-12-31")))
+    with pytest.raises(ValueError, match="out of date"):
+        runs(tmp_path)
 
 
 def test_figures_go_between_their_marks_and_nowhere_else():
