@@ -1,7 +1,7 @@
 """What looking costs those who decide: one race, in turns of two seconds.
 
 In some the monitor is stopped where it is, and nobody looks. In the others it goes on, and takes in what comes; two browsers have a
-page open, which it keeps up to date; once a second each of its answers is asked for, and one of the browsers goes to another page.
+page open, which it keeps up to date; once a second each of its answers is asked for; each browser goes to another page every four.
 Turns of one race are all of the same minute: this machine, and whoever else is on it, may be a tenth faster or slower in the next.
 """
 
@@ -37,6 +37,8 @@ _PAGES: Final = ("/", f"/programmes/{_PROGRAMME}")
 """Each browser goes from the one to the other and back."""
 _AWAITED_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 1.0
+_LOOKS_A_PAGE: Final = 4
+"""Looks until a browser goes to another page."""
 _TURN_SECONDS: Final = 2.0
 """In full; a smaller run's turns are shorter."""
 _TURNS: Final = (False, True, True, False)
@@ -149,7 +151,10 @@ class _Looking:
         self._url, self._draw = url, random.Random(url)
         self._vouchers = vouchers
         self._answered = answered
-        self._to_go = zip(itertools.cycle(browsers), itertools.cycle(reversed(_PAGES)), strict=False)
+        # In turns, not at once.
+        self._to_go = itertools.cycle(zip((*browsers, *browsers), (*reversed(_PAGES), *_PAGES), strict=True))
+        self._looks = itertools.count()
+        self._every = _LOOKS_A_PAGE // len(browsers)
 
     async def until(self, ended: asyncio.Event) -> None:
         """Look once a second until it is enough; add the seconds that each answer and page took."""
@@ -157,8 +162,9 @@ class _Looking:
         while not ended.is_set():
             for path in self._paths():
                 self._answered.append(await asyncio.to_thread(asking.ask, path))
-            browser, page = next(self._to_go)
-            self._answered.append(await browser.go(page))
+            if next(self._looks) % self._every == 0:
+                browser, page = next(self._to_go)
+                self._answered.append(await browser.go(page))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), _LOOK_SECONDS)
 
