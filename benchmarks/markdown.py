@@ -94,8 +94,8 @@ def _machine(run: Document) -> Iterator[str]:
         f"{_told(run)}."
     )
     for later in run.get("later", ()):
-        benches = " and ".join(f"`{bench}`" for bench in dict.fromkeys(row["bench"] for row in later["results"]))
-        yield f"\nOf {benches} from a run of its own: on {_started(later)[:10]}, {_told(later)}."
+        measured = dict.fromkeys(f"`{row['bench']}/{row['contender']}`" for row in later["results"])
+        yield f"\nOf a later run: {', '.join(measured)}, on {_started(later)[:10]}, {_told(later)}."
 
 
 def _told(run: Document) -> str:
