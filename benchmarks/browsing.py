@@ -18,7 +18,7 @@ from benchmarks.monitoring import Asking
 _SOCKET_PATH: Final = "/_nicegui_ws/socket.io"
 _QUERY: Final = re.compile(rb"query: ({[^}]*})")
 """What a page tells its browser to open the socket with, in JavaScript."""
-_unheard = logging.getLogger(__name__)
+_unheard: Final = logging.getLogger(__name__)
 """For what the client says of every socket that it closes while something is on its way."""
 _unheard.setLevel(logging.CRITICAL)
 

@@ -58,7 +58,8 @@ WITH issue AS MATERIALIZED (
 use AS MATERIALIZED (
   SELECT first.position, first.place = issue.uses AS last FROM issue
   CROSS JOIN LATERAL (
-    SELECT position, row_number() OVER () AS place FROM ({_USES.format(voucher="issue.voucher_id", at_most="issue.uses")}) AS use
+    SELECT position, row_number() OVER (ORDER BY position) AS place
+    FROM ({_USES.format(voucher="issue.voucher_id", at_most="issue.uses")}) AS use
   ) AS first),
 reach AS MATERIALIZED (SELECT coalesce(min(position) FILTER (WHERE last), $4) AS until FROM use)
 SELECT position, until FROM reach CROSS JOIN (

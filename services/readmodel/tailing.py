@@ -35,13 +35,16 @@ SELECT head.position AS head, head.policy, cursor.position AS cursor
 FROM head JOIN readmodel.cursor ON cursor.programme = head.programme WHERE head.programme = $1"""
 _TABLES: Final = ("cursor", "coded_entry", "presence", "activity")
 
-# Moments only grow along a ledger, so the range up to an entry of the same hour is of that hour, and else the blocks say how far it is.
+# Moments only grow along a ledger: where the range ends in the hour that it begins in, it is of that hour, and else the blocks say how far
+# it is. Where someone took entries away there is a hole, and none perhaps: that is the verifier's to tell.
 _OF_AN_HOUR: Final = """
-SELECT begins.hour, CASE WHEN date_trunc('hour', entry.recorded_at) = begins.hour THEN $3::bigint ELSE coalesce((
+SELECT first.hour, CASE WHEN newest.hour = first.hour THEN $3::bigint ELSE coalesce((
   SELECT max(last) FROM block
-  WHERE programme = $1 AND last > $2 AND last <= $3 AND recorded_at < begins.hour + interval '1 hour'), $3) END AS until
-FROM (SELECT date_trunc('hour', recorded_at) AS hour FROM entry WHERE programme = $1 AND position = $2 + 1) AS begins, entry
-WHERE programme = $1 AND position = $3"""
+  WHERE programme = $1 AND last > $2 AND last <= $3 AND recorded_at < first.hour + interval '1 hour'), $3) END AS until
+FROM (SELECT date_trunc('hour', recorded_at) AS hour FROM entry
+      WHERE programme = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT 1) AS first,
+     (SELECT date_trunc('hour', recorded_at) AS hour FROM entry
+      WHERE programme = $1 AND position > $2 AND position <= $3 ORDER BY position DESC LIMIT 1) AS newest"""
 # Grouped by no more than has to be: that is what it takes most of its time for. Where some bear a code, the range is read a second time
 # for them: keeping all of its rows for that took as long.
 _FOLD: Final = f"""
@@ -129,7 +132,8 @@ async def fold(connection: Connection, policies: Policies, programme: str) -> in
         until = min(stand["head"], stand["cursor"] + AT_ONCE)
         if until > stand["cursor"]:
             policy = await policies.in_force(connection, programme, stand["policy"])
-            ((hour, until),) = await connection.fetch(_OF_AN_HOUR, programme, stand["cursor"], until)
+            found = await connection.fetchrow(_OF_AN_HOUR, programme, stand["cursor"], until)
+            hour, until = found or (None, until)
             await connection.execute(_FOLD, programme, stand["cursor"], until, hour, policy.period.time_zone)
         return int(until - stand["cursor"])
 

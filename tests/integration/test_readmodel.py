@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from events_made import as_inbound, exhausted_event, issue_event, policy_with, providers_of, redemption_event, uscc
+from tampered import take_protection_away
 
 from services.ledger import read
 from services.ledger.append import Ledger, ProgrammeUnknownError
@@ -265,6 +266,19 @@ async def test_an_entry_counts_in_the_hour_that_it_was_recorded_in(pool, policie
     found = await activity.hours(pool, CHENGDU, SUMMER, SUMMER + timedelta(days=1))
     assert [(one.hour, one.kind, one.entries, one.amount) for one in found] == [tuple(row) for row in expected]
     assert len({one.hour for one in found}) > 3
+
+
+@pytest.mark.tampers
+async def test_where_entries_were_taken_away_it_goes_on_with_the_others(grown, pool, admin, monkeypatch):
+    await take_protection_away(admin)
+    await admin.execute(
+        "DELETE FROM entry WHERE programme = $1 AND (position = 1 OR position BETWEEN 40 AND 120)", CHENGDU
+    )
+    await take_in(pool, monkeypatch, 20)
+    await take_in(pool, monkeypatch, None)
+    found = await activity.hours(pool, CHENGDU, SUMMER, datetime.now(UTC) + timedelta(hours=1))
+    left = await pool.fetchval("SELECT count(*) FROM entry WHERE programme = $1", CHENGDU)
+    assert sum(one.entries for one in found) == left > 500
 
 
 async def test_the_day_of_a_refusal_is_that_of_the_programmes_time_zone(pool, policies):
